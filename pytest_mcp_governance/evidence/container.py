@@ -1,0 +1,192 @@
+"""The single HTML file: view, marker, items, tail. Packs and splits it, byte for byte.
+
+An item is one evidence file as base64(gzip) in an inert script element. Leaves out what the view looks
+like and whether any of it is true (`verify`).
+"""
+
+import base64
+import binascii
+import hashlib
+import mmap
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pytest_mcp_governance.errors import EvidenceError
+from pytest_mcp_governance.evidence import names
+
+MARKER = b"<!--mcp-governance-evidence-v1-->\n"
+TAIL = b"</body></html>\n"
+GZIP_HEADER = bytes.fromhex("1f8b08000000000000ff")  # RFC 1952: deflate, no name, mtime 0, system unknown
+_ITEM = re.compile(rb'<script type="text/plain" data-path="([a-z0-9./-]{1,200})">([A-Za-z0-9+/]*={0,2})</script>\n')
+_SLICE = 262_144  # base64 characters decoded at a time; a multiple of four
+
+Buffer = bytes | mmap.mmap
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a file: its path, and where its base64 text stands in the file."""
+
+    path: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A file cut into its parts: the view is `[0:view_end]`, the items follow the marker."""
+
+    view_end: int
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Draft:
+    """A packed file that waits for its close statement, which signs the two digests.
+
+    Args:
+        view: the page, without marker.
+        items: path and base64 text, sorted by path.
+    """
+
+    view: bytes
+    items: tuple[tuple[str, bytes], ...]
+
+    @property
+    def view_sha256(self) -> str:
+        """SHA-256 (hex) of the view: the close subject `view.html`."""
+        return hashlib.sha256(self.view).hexdigest()
+
+    @property
+    def item_list_sha256(self) -> str:
+        """SHA-256 (hex) of the item list: the close subject `items`."""
+        return hashlib.sha256(item_list(self.items)).hexdigest()
+
+    def finish(self, close: bytes) -> bytes:
+        """The whole file, with the signed close statement among its items."""
+        items = sorted([*self.items, (names.CLOSE, encode_item(close))])
+        return b"".join([self.view, MARKER, *(_element(path, text) for path, text in items), TAIL])
+
+
+def pack(view: bytes, items: Iterable[tuple[str, bytes]]) -> Draft:
+    """Pack a page and evidence files; a close statement among them is left out.
+
+    Args:
+        view: UTF-8 HTML up to, and without, the marker; its body stays open.
+        items: evidence path (as in `names`) and bytes.
+
+    Raises:
+        EvidenceError: the view holds the marker, or a path is no evidence or comes twice.
+    """
+    if MARKER in view:
+        raise EvidenceError("The view may not contain the evidence marker.")
+    packed: dict[str, bytes] = {}
+    for path, data in items:
+        if names.classify(path) is None or path in packed:
+            raise EvidenceError(f"{path!r} cannot be an item: unknown form, or twice.")
+        if path != names.CLOSE:
+            packed[path] = encode_item(data)
+    return Draft(view, tuple(sorted(packed.items())))
+
+
+def encode_item(data: bytes) -> bytes:
+    """base64(gzip) with the fixed header: the same bytes give the same text."""
+    squeeze = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = squeeze.compress(data) + squeeze.flush()
+    trailer = zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
+    return base64.b64encode(GZIP_HEADER + body + trailer)
+
+
+def item_list(items: Iterable[tuple[str, bytes]]) -> bytes:
+    """The signed list of items: `<sha256 of the base64 text> <path>` a line.
+
+    Args:
+        items: path and base64 text; close and later statements are left out.
+    """
+    return b"".join(
+        f"{hashlib.sha256(text).hexdigest()} {path}\n".encode("ascii") for path, text in sorted(items) if _listed(path)
+    )
+
+
+def split(data: Buffer) -> Layout:
+    """Cut a file into view and items; every byte belongs to exactly one part.
+
+    Raises:
+        EvidenceError: the file is no report, is cut short, or has a byte that belongs nowhere.
+    """
+    view_end = data.find(MARKER)
+    if view_end < 0:
+        raise EvidenceError(
+            "This is no governance report: the evidence marker is missing. If it was one, it was cut short "
+            "or rewritten on the way; get the file again, as a download and not through a copy of its text."
+        )
+    position = view_end + len(MARKER)
+    items: list[Item] = []
+    while match := _ITEM.match(data, position):
+        path = match[1].decode("ascii")
+        if names.classify(path) is None:
+            raise EvidenceError(f"Item {path!r} is none that format v1 knows.")
+        if items and items[-1].path >= path:
+            raise EvidenceError(f"Item {path!r} is out of order or there twice.")
+        items.append(Item(path, *match.span(2)))
+        position = match.end()
+    if data[position:] != TAIL:
+        raise EvidenceError(
+            f"After {len(items)} whole items, byte {position} of {len(data)} is neither an item nor the end "
+            "of a report. It was cut short or changed; get the file again."
+        )
+    return Layout(view_end, tuple(items))
+
+
+def listed_items(data: Buffer, layout: Layout) -> bytes:
+    """The item list of a file that was split."""
+    lines = []
+    for item in layout.items:
+        if _listed(item.path):
+            digest = hashlib.sha256()
+            for start in range(item.start, item.end, _SLICE):
+                digest.update(data[start : min(start + _SLICE, item.end)])
+            lines.append(f"{digest.hexdigest()} {item.path}\n".encode("ascii"))
+    return b"".join(lines)
+
+
+def decode_item(data: Buffer, item: Item) -> Iterator[bytes]:
+    """The bytes of an item, some at a time.
+
+    Raises:
+        EvidenceError: not strict base64, not the fixed gzip header, damaged, or followed by more bytes.
+    """
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    first = True
+    try:
+        for start in range(item.start, item.end, _SLICE):
+            text = data[start : min(start + _SLICE, item.end)]
+            packed = binascii.a2b_base64(text, strict_mode=True)
+            if base64.b64encode(packed[-(len(packed) % 3 or 3) :]) != text[-4:]:  # unused bits must be 0
+                raise EvidenceError(f"Item {item.path!r} is not strict base64.")
+            if first and not packed.startswith(GZIP_HEADER):
+                raise EvidenceError(f"Item {item.path!r} does not have the fixed gzip header.")
+            first = False
+            yield from _inflate(inflate, packed, item.path)
+    except (zlib.error, binascii.Error):
+        raise EvidenceError(f"Item {item.path!r} is damaged.") from None
+    if not inflate.eof:
+        raise EvidenceError(f"Item {item.path!r} is cut short.")
+
+
+def _inflate(inflate: "zlib._Decompress", packed: bytes, path: str) -> Iterator[bytes]:
+    while packed:
+        if inflate.eof:
+            raise EvidenceError(f"Item {path!r} has bytes after its end.")
+        yield inflate.decompress(packed, _SLICE)
+        packed = inflate.unconsumed_tail or inflate.unused_data
+
+
+def _listed(path: str) -> bool:
+    return path != names.CLOSE and not path.startswith("statements/")
+
+
+def _element(path: str, text: bytes) -> bytes:
+    return b'<script type="text/plain" data-path="' + path.encode("ascii") + b'">' + text + b"</script>\n"

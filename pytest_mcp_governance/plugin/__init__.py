@@ -1,0 +1,57 @@
+"""The pytest plugin: options, the marker, the fixtures; the hooks of a run are registered by `pytest_configure`.
+
+Imports the standard library and pytest only, because it is loaded in every test run; a recorder, and whatever it
+needs, is reached at the first audited test.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.plugin import marker, options
+from pytest_mcp_governance.plugin.fixtures import mcp_audit, mcp_audit_policy, mcp_audit_servers
+from pytest_mcp_governance.plugin.lifecycle import RECORDING, Lifecycle
+from pytest_mcp_governance.plugin.servers import read_servers
+from pytest_mcp_governance.plugin.terminal import printable
+from pytest_mcp_governance.plugin.workers import Recording
+
+__all__ = ["mcp_audit", "mcp_audit_policy", "mcp_audit_servers"]
+
+_HEADER: pytest.StashKey[str] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", marker.DECLARATION)
+    settings = options.read_settings(config)
+    if settings.configured and not hasattr(config, "workerinput"):
+        config.stash[_HEADER] = _check(settings)
+    recording = Recording(config, settings)
+    config.stash[RECORDING] = recording
+    config.pluginmanager.register(Lifecycle(config, recording), "mcp_governance_lifecycle")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return config.stash.get(_HEADER, None)
+
+
+def _check(settings: options.Settings) -> str:
+    parts = []
+    if settings.policy is not None:
+        parts.append(f"policy {options.check_policy_file(settings.policy)}")
+    if settings.servers is not None:
+        try:
+            parts.append(f"{len(read_servers(settings.servers, os.environ))} servers")
+        except GovernanceError as error:
+            raise pytest.UsageError(f"mcp-governance: {error}") from None
+    if settings.mode is not None:
+        parts.append(f"mode {settings.mode}")
+    parts.append(f"{settings.report} report")
+    parts.append(f"signing key {settings.signing_key}" if settings.signing_key else "no signing key")
+    return printable(f"mcp-governance: {', '.join(parts)}")

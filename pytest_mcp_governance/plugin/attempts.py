@@ -1,0 +1,94 @@
+"""Which tests there are, what each is called in the evidence, and how an attempt at one ended.
+
+Starts nothing and writes nothing. An attempt is one run of setup, call and teardown; a rerun is another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+AUDIT_FIXTURES = frozenset({"mcp_audit"})
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What was collected and what of it was selected; names without parameters, sorted."""
+
+    selected: tuple[str, ...]
+    unaudited: int
+    deselected: int
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    name: str
+    nodeid: str
+    number: int
+
+
+def full_node_id(item: pytest.Item) -> str:
+    """The node id as collected; pytest-xdist appends its group to `item.nodeid` in some modes."""
+    return f"{item.parent.nodeid}::{item.name}" if item.parent is not None else item.nodeid
+
+
+def test_names(items: Iterable[pytest.Item]) -> dict[str, str]:
+    """Full node id -> clear name: without `[…]`, whose text can be anything, and `#n` in its place."""
+    parametrised: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for item in items:
+        nodeid = full_node_id(item)
+        callspec = getattr(item, "callspec", None)
+        suffix = f"[{callspec.id}]" if callspec is not None else ""
+        if suffix and nodeid.endswith(suffix):
+            parametrised.setdefault(nodeid.removesuffix(suffix), []).append(nodeid)
+        else:
+            names[nodeid] = nodeid
+    for base, nodeids in parametrised.items():
+        names.update((nodeid, f"{base}#{n}") for n, nodeid in enumerate(sorted(set(nodeids)), start=1))
+    return names
+
+
+test_names.__test__ = False  # type: ignore[attr-defined]  # a user's `from … import *` must not collect it
+
+
+def is_audited(item: pytest.Item) -> bool:
+    return not AUDIT_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def selection(collected: Sequence[pytest.Item], selected: Sequence[pytest.Item]) -> Selection:
+    names = test_names(collected)
+    audited = [item for item in selected if is_audited(item)]
+    everything = "".join(f"{name}\n" for name in sorted(names.values()))
+    return Selection(
+        selected=tuple(sorted(names.get(full_node_id(item), item.nodeid) for item in audited)),
+        unaudited=len(selected) - len(audited),
+        deselected=len(collected) - len(selected),
+        collection=hashlib.sha256(everything.encode("utf-8", "surrogatepass")).hexdigest(),
+    )
+
+
+def outcome(reports: Sequence[pytest.TestReport]) -> str:
+    """One word for an attempt: a failed call, then an error in setup or teardown, then what the call came to."""
+    phases = {report.when: report for report in reports}
+    call = phases.get("call")
+    if call is not None and call.failed:
+        return "failed"
+    if any(report.failed for report in phases.values()):
+        return "error"
+    deciding = call or phases.get("setup")
+    if deciding is None:
+        return "error"  # an attempt that reported nothing is no pass
+    if hasattr(deciding, "wasxfail"):
+        return "xfailed" if deciding.skipped else "xpassed"
+    return "skipped" if deciding.skipped else "passed"
+
+
+def failure_text(reports: Sequence[pytest.TestReport]) -> str | None:
+    """What pytest prints for the phases that failed, also where xfail turned the failure into a skip."""
+    texts = [report.longreprtext for report in reports if report.failed or hasattr(report, "wasxfail")]
+    return "\n\n".join(text for text in texts if text) or None

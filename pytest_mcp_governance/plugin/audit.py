@@ -1,0 +1,285 @@
+"""`mcp_audit`: what a test asks of its audit. Every method is one question to the recorder.
+
+Decides nothing and keeps no evidence. Plain `with` on `connect()` is refused with the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, cast
+
+from pytest_mcp_governance.errors import ConfigurationError
+from pytest_mcp_governance.plugin.failures import Finding, Judgement
+from pytest_mcp_governance.plugin.servers import choose
+from pytest_mcp_governance.plugin.views import Accesses, Calls
+
+if TYPE_CHECKING:
+    from mcp import ClientSession
+
+    from pytest_mcp_governance.session.control import Recorder
+
+_KINDS = ("request", "prompt", "model")
+_GatewayOpener = Callable[[], "tuple[str, dict[str, list[str]]]"]
+
+
+class Audit:
+    """One test attempt's audit; the fixture `mcp_audit` gives it.
+
+    Args:
+        recorder: the process that records this attempt.
+        judgement: what findings do to the test.
+        agent: the agent's name where a call gives none; the marker's.
+        servers: what the fixture `mcp_audit_servers` gave.
+        rootdir: pytest's root folder.
+    """
+
+    def __init__(
+        self, recorder: Recorder, judgement: Judgement, *, agent: str | None, servers: object, rootdir: Path
+    ) -> None:
+        self._recorder = recorder
+        self._judgement = judgement
+        self._agent = agent
+        self._servers = servers
+        self._rootdir = rootdir
+        self._agents: list[str] = []
+        self._gateways: list[Gateway] = []
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<Audit: {len(self._gateways)} gateways>"
+
+    def gateway(
+        self, *servers: str, agent: str | None = None, request: str | None = None, idle_ok: bool = False
+    ) -> Gateway:
+        """Audited servers for an agent that brings its own MCP client; use it in a `with` block.
+
+        Args:
+            servers: names from `mcp.json`; none means all.
+            agent: who will call them; the marker's agent where it is not given.
+            request: what the agent was asked to do, kept as evidence.
+            idle_ok: whether a block without any call is fine; otherwise it is the finding NO-CALLS.
+
+        Raises:
+            ConfigurationError: an unknown server, a definition that cannot be used, or no agent's name.
+        """
+        return self._gateway(servers, agent, request, idle_ok)
+
+    def connect(
+        self, server: str, agent: str | None = None, request: str | None = None, *, idle_ok: bool = False
+    ) -> Connection:
+        """An audited session of the installed MCP SDK with one server: `async with … as session`.
+
+        Arguments and errors are those of `gateway`; ServerError where the server does not start.
+        """
+        return Connection(self._recorder, self._gateway((server,), agent, request, idle_ok), server)
+
+    def context(self, kind: Literal["request", "prompt", "model"], text: str, agent: str | None = None) -> None:
+        """Record what led to the calls that follow: a request, a prompt, or a model's message.
+
+        Raises:
+            ConfigurationError: another kind, or no agent's name.
+        """
+        if kind not in _KINDS:
+            raise ConfigurationError(f"context kind must be one of {', '.join(_KINDS)}; got {kind!r}")
+        self._live().context(kind=kind, text=text, agent=self._who(agent))
+
+    @property
+    def calls(self) -> Calls:
+        """The tool calls so far, and assertions about all of them, later ones included."""
+        recorder = self._live()
+        return Calls(recorder.calls, self._require, self._rootdir)
+
+    @property
+    def accesses(self) -> Accesses:
+        """The accesses to data so far."""
+        return Accesses(self._live().accesses)
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The agents that this test gave a gateway or a connection, in that order."""
+        return tuple(self._agents)
+
+    def expect_denied(self, rule: str | None = None) -> ExpectedDenial:
+        """A `with` block in which the policy must deny at least one call, by `rule` where it is named.
+
+        The denials in it are expected: they are recorded and do not fail the test. A block without one does.
+        """
+        return ExpectedDenial(self._live(), self._judgement, rule)
+
+    def check(self) -> None:
+        """Bring forward what would fail the test at its end.
+
+        Raises:
+            FindingsError: the policy has found something in this test.
+        """
+        self._judgement.raise_now(self._live().standing())
+
+    def end(self) -> None:
+        """Called by the fixture: nothing may be asked any more."""
+        self._ended = True
+
+    def server_failures(self) -> tuple[str, ...]:
+        """What went wrong on the connections to servers, in words."""
+        return tuple(dict.fromkeys(text for gateway in self._gateways for text in gateway.failures))
+
+    def _gateway(self, servers: Sequence[str], agent: str | None, request: str | None, idle_ok: bool) -> Gateway:
+        recorder = self._live()
+        name = self._who(agent)
+        chosen = choose(self._servers, servers, folder=self._rootdir)
+        if name not in self._agents:
+            self._agents.append(name)
+
+        def opened() -> tuple[str, dict[str, list[str]]]:
+            self._live()
+            reply = recorder.open_gateway(servers=chosen, agent=name, request=request, idle_ok=idle_ok)
+            return str(reply["gateway"]), cast("dict[str, list[str]]", reply["commands"])
+
+        gateway = Gateway(recorder, opened, name)
+        self._gateways.append(gateway)
+        return gateway
+
+    def _require(self, requirement: Mapping[str, object]) -> None:
+        self._judgement.raise_now(self._live().require(requirement))
+
+    def _who(self, agent: str | None) -> str:
+        name = agent if agent is not None else self._agent
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigurationError(
+                "no agent is named: pass agent=\"…\" or mark the test with @pytest.mark.mcp_governance(agent=\"…\")"
+            )
+        return name
+
+    def _live(self) -> Recorder:
+        if self._ended:
+            raise ConfigurationError(
+                "this test's audit has ended; ask for the fixture mcp_audit in every test that uses it"
+            )
+        return self._recorder
+
+
+class Gateway:
+    """The audited way to some servers for one agent, open inside its `with` block."""
+
+    def __init__(self, recorder: Recorder, opened: _GatewayOpener, agent: str) -> None:
+        self._recorder = recorder
+        self._opened = opened
+        self._id: str | None = None
+        self._commands: dict[str, list[str]] = {}
+        self.agent = agent
+        self.failures: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Gateway: agent {self.agent!r}, {len(self._commands)} servers>"
+
+    def __enter__(self) -> Self:
+        if self._id is not None:
+            raise ConfigurationError("this gateway has been opened before; ask mcp_audit.gateway() for a new one")
+        self._id, self._commands = self._opened()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        assert self._id is not None
+        self.failures = tuple(self._recorder.close_gateway(self._id))
+        if error is not None:
+            for failure in self.failures:
+                error.add_note(failure)
+
+    @property
+    def id(self) -> str:
+        if self._id is None:
+            raise ConfigurationError("the gateway is not open: use it as `with mcp_audit.gateway(…) as gw:`")
+        return self._id
+
+    @property
+    def config(self) -> dict[str, dict[str, dict[str, object]]]:
+        """`{"mcpServers": {name: {"command", "args"}}}`, the form that most agents read."""
+        return {"mcpServers": {name: self._entry(name) for name in self._names()}}
+
+    @property
+    def servers(self) -> dict[str, dict[str, object]]:
+        """`{name: {"command", "args", "transport": "stdio"}}`, the form that langchain-mcp-adapters reads."""
+        return {name: {**self._entry(name), "transport": "stdio"} for name in self._names()}
+
+    def command(self, name: str) -> list[str]:
+        """The command and arguments that an agent runs in the place of one server.
+
+        Raises:
+            ConfigurationError: the gateway is not open or does not serve `name`.
+        """
+        if name not in self._names():
+            raise ConfigurationError(
+                f"this gateway serves no server named {name!r}; it serves {', '.join(sorted(self._commands))}"
+            )
+        return list(self._commands[name])
+
+    def _names(self) -> tuple[str, ...]:
+        assert self.id
+        return tuple(self._commands)
+
+    def _entry(self, name: str) -> dict[str, object]:
+        program, *args = self._commands[name]
+        return {"command": program, "args": args}
+
+
+class Connection:
+    """An audited session about to be opened: `async with mcp_audit.connect("books") as session`."""
+
+    def __init__(self, recorder: Recorder, gateway: Gateway, server: str) -> None:
+        self._recorder = recorder
+        self._gateway = gateway
+        self._server = server
+        self._session: AbstractAsyncContextManager[ClientSession] | None = None
+
+    async def __aenter__(self) -> ClientSession:
+        from pytest_mcp_governance.session.client import connect
+
+        self._gateway.__enter__()
+        gateway = self._gateway.id
+        self._session = connect(
+            self._gateway.command(self._server), diagnose=lambda: self._recorder.failures(gateway)
+        )
+        try:
+            return await self._session.__aenter__()
+        except BaseException as error:
+            self._gateway.__exit__(type(error), None, None)  # the error says already what the gateway would add
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        assert self._session is not None
+        try:
+            return await self._session.__aexit__(kind, error, tb)
+        finally:
+            self._gateway.__exit__(None, None, None)
+
+    def __enter__(self) -> NoReturn:
+        raise ConfigurationError(
+            "mcp_audit.connect() gives an asynchronous session: write `async with mcp_audit.connect(…)` in an async "
+            "test (with the anyio plugin or pytest-asyncio), or hand mcp_audit.gateway(…) to an agent"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Never reached; `with` looks for it before it enters."""
+
+
+class ExpectedDenial:
+    """A block in which a denial is what the test is about."""
+
+    def __init__(self, recorder: Recorder, judgement: Judgement, rule: str | None) -> None:
+        self._recorder = recorder
+        self._judgement = judgement
+        self._rule = rule
+        self._token: int | None = None
+
+    def __enter__(self) -> None:
+        self._token = self._recorder.expect_denied(self._rule)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        assert self._token is not None
+        findings: Sequence[Finding] = self._recorder.end_expectation(self._token)
+        if error is None:
+            self._judgement.raise_now(findings)

@@ -1,0 +1,108 @@
+"""How findings reach a test: which of them fail it, when, and with what text. Judges nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_mcp_governance.errors import FindingsError, GovernanceError
+
+if TYPE_CHECKING:
+    from pytest_mcp_governance.session.control import Recorder
+
+Finding = Mapping[str, object]
+Identity = tuple[str, ...]
+
+
+class Judgement:
+    """What one attempt's findings do to its test.
+
+    A finding is raised where it is found, after the test function, and again at teardown, but is told only once
+    to pytest: what an agent swallowed inside the test comes back, what pytest has seen does not.
+    """
+
+    def __init__(self, recorder: Recorder, heading: str) -> None:
+        self._recorder = recorder
+        self._heading = heading
+        self._told: set[Identity] = set()
+        self._exercised = False
+
+    def raise_now(self, findings: Iterable[Finding]) -> None:
+        """Raise FindingsError where one of these fails the test."""
+        broken = unexpected(findings)
+        if broken:
+            raise self._failure(broken)
+
+    def after_call(self, raised: BaseException | None) -> None:
+        """Judge when the test function has ended, with what it raised.
+
+        Fails a test that passed or skipped itself; adds a note to any other error, which stays the test's own.
+        """
+        skipped = isinstance(raised, pytest.skip.Exception)
+        self._exercised = not skipped
+        broken = self._untold()
+        if raised is not None and not skipped:
+            said = str(raised)
+            broken = tuple(finding for finding in broken if _text(finding) not in said)
+            if broken:
+                raised.add_note(str(self._failure(broken)))
+        elif broken:
+            raise pytest.fail.Exception(str(self._failure(broken)), pytrace=False) from None
+
+    def at_teardown(self) -> None:
+        """Judge once more, for what happened since; fails the teardown."""
+        broken = self._untold()
+        if broken:
+            raise pytest.fail.Exception(str(self._failure(broken)), pytrace=False) from None
+
+    def late(self, findings: Iterable[Finding]) -> str | None:
+        """The text of what was found only when the attempt was closed, too late to fail the test itself."""
+        broken = self._tell(findings)
+        return str(self._failure(broken)) if broken else None
+
+    def _untold(self) -> tuple[Finding, ...]:
+        # A skipped test is not exercised: it is asked what stands, not whether something is missing.
+        return self._tell(self._recorder.conclude() if self._exercised else self._recorder.standing())
+
+    def _tell(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        new = tuple(finding for finding in unexpected(findings) if _identity(finding) not in self._told)
+        self._told.update(map(_identity, new))
+        return new
+
+    def _failure(self, findings: tuple[Finding, ...]) -> FindingsError:
+        count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+        return FindingsError("\n".join([f"{count}, {self._heading}", *map(_text, findings)]))
+
+
+def end_at_the_users_line(error: BaseException) -> None:
+    """Cut an error of ours where the test called this package: what is below that line is not the reader's."""
+    if not isinstance(error, GovernanceError):
+        return
+    error.__cause__, error.__suppress_context__ = None, True
+    entry = error.__traceback__
+    while entry is not None and entry.tb_next is not None:
+        if _is_ours(entry.tb_next.tb_frame):
+            entry.tb_next = None
+        entry = entry.tb_next
+
+
+def _is_ours(frame: FrameType) -> bool:
+    # The hooks are ours too, but stand between pytest and the test, not below it.
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.startswith("pytest_mcp_governance.") and not name.endswith(".lifecycle")
+
+
+def unexpected(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings that fail a test: not expected, and not merely observed."""
+    return tuple(finding for finding in findings if not finding["expected"] and finding["mode"] != "observe")
+
+
+def _identity(finding: Finding) -> Identity:
+    return tuple(str(finding.get(key)) for key in ("rule", "clause", "refs", "reason", "source", "agent"))
+
+
+def _text(finding: Finding) -> str:
+    return str(finding["text"])

@@ -1,0 +1,156 @@
+"""The hooks of a run: when an attempt is judged and ended, when the run is closed, and what the exit status becomes.
+
+Each hook reads, calls a plain function and keeps the result; rules, keys and records are other packages'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, NoReturn
+
+import pytest
+
+from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.plugin import gate, terminal
+from pytest_mcp_governance.plugin.attempts import is_audited
+from pytest_mcp_governance.plugin.failures import end_at_the_users_line
+from pytest_mcp_governance.plugin.marker import NAME, Terms, read_terms
+from pytest_mcp_governance.plugin.workers import Recording, Running
+
+RECORDING: pytest.StashKey[Recording] = pytest.StashKey()
+RUNNING: pytest.StashKey[Running] = pytest.StashKey()
+_REPORTS: pytest.StashKey[list[pytest.TestReport]] = pytest.StashKey()
+_TERMS: pytest.StashKey[Terms] = pytest.StashKey()
+
+
+class Lifecycle:
+    """The hooks, bound to one process's recording."""
+
+    def __init__(self, config: pytest.Config, recording: Recording) -> None:
+        self._config = config
+        self._recording = recording
+        self._finished: set[str] = set()
+        self._failing: tuple[str, ...] = ()
+
+    # -- collection ------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self._recording.collected = tuple(items)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._recording.selected = tuple(session.items)
+
+    # -- one test --------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if item.get_closest_marker(NAME) is not None:
+            try:
+                item.stash[_TERMS] = read_terms(item)
+            except GovernanceError as error:
+                fail_for_error(self._recording, error)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        try:
+            result = yield
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
+            self._judge(item, raised)
+            raise
+        self._judge(item, None)
+        return result
+
+    def _judge(self, item: pytest.Item, raised: BaseException | None) -> None:
+        running = item.stash.get(RUNNING, None)
+        if running is None:
+            return
+        try:
+            running.judgement.after_call(raised)
+        except GovernanceError as error:
+            if raised is None:
+                fail_for_error(self._recording, error)
+            self._recording.add_problem(str(error))
+            raised.add_note(str(error))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        if call.excinfo is not None and not self._config.getoption("fulltrace"):
+            end_at_the_users_line(call.excinfo.value)
+        report = yield
+        if report.when == "setup":
+            item.stash[_REPORTS] = []
+        reports = item.stash.setdefault(_REPORTS, [])
+        reports.append(report)
+        running = item.stash.get(RUNNING, None)
+        if running is not None:
+            running.reports = reports
+            failures = running.audit.server_failures()
+            if report.failed and failures:
+                report.sections.append(("MCP servers", "\n".join(failures)))
+            if report.when == "teardown":
+                del item.stash[RUNNING]
+        elif report.when == "teardown" and is_audited(item):
+            self._recording.note_not_run(item, reports)
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when not in ("setup", "call"):  # teardown, or "???" of a test that took its worker down
+            self._finished.add(report.nodeid)
+        running = self._recording.running
+        if running is None or not any(seen.when == "teardown" for seen in running.reports):
+            return
+        # Only here pytest-rerunfailures has said that a failure was not the last word.
+        if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # its outcome, unknown to pytest
+            self._recording.end("rerun")
+        elif report.when == "teardown":
+            self._recording.end()
+
+    # -- pytest-xdist ----------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        self._recording.tell_worker(node.workerinput)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        with self._recording.keeping_problems("a worker's end could not be read"):
+            self._recording.hear_worker(node.gateway.id, getattr(node, "workeroutput", None), error)
+
+    # -- the run ---------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        result = yield
+        recording = self._recording
+        why = gate.incomplete(session, len(self._finished))
+        if why and session.exitstatus == pytest.ExitCode.OK and recording.has_evidence and not recording.is_worker:
+            recording.add_problem(f"pytest reports success, but {why}")
+        recording.finish(why)
+        if not recording.is_worker:
+            self._failing = gate.reasons(recording.result, recording.problems, recording.late_findings)
+            session.exitstatus = gate.exit_status(session.exitstatus, self._failing)
+        return result
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        recording = self._recording
+        if recording.is_worker or (recording.result is None and not self._failing):
+            return
+        terminalreporter.section("mcp governance")
+        for line in terminal.summary(
+            recording.result, self._failing, recording.late_findings, self._config.invocation_params.dir
+        ):
+            terminalreporter.write_line(line)
+
+
+def terms_of(item: pytest.Item) -> Terms:
+    """The terms that the test's marks set, read before its fixtures were."""
+    return item.stash.get(_TERMS, None) or Terms()
+
+
+def fail_for_error(recording: Recording, error: GovernanceError) -> NoReturn:
+    """Fail the test with the error's text alone, and the run as well: xfail must not hide a missing audit."""
+    recording.add_problem(str(error))
+    raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None

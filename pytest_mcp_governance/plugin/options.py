@@ -1,0 +1,180 @@
+"""The options, their ini twins and the one environment variable, read into frozen settings.
+
+Loads no key and keeps no policy: a setting that cannot be used is a pytest.UsageError before any test runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import pytest
+
+from pytest_mcp_governance.errors import GovernanceError
+
+Mode = Literal["enforce", "observe"]
+ReportProfile = Literal["ticket", "full"]
+
+KEY_VARIABLE = "MCP_GOVERNANCE_SIGNING_KEY"
+DEFAULT_POLICY = "governance.policy.yaml"
+DEFAULT_SERVERS = "mcp.json"
+DEFAULT_REPORT = "governance-report.html"
+
+_CHOICES = {"mode": ("enforce", "observe"), "report": ("ticket", "full")}
+_HELP = {
+    "policy": f"policy file (default: {DEFAULT_POLICY} at rootdir; none: NOT JUDGED)",
+    "mode": "enforce blocks a denied call and fails its test, whatever the policy says; observe asks that every "
+    "policy of the run merely observes, and is an error where one enforces (default: what the policy says)",
+    "servers": f"MCP servers in the mcpServers format (default: {DEFAULT_SERVERS} at rootdir)",
+    "signing_key": f"file or URI of the key that signs the evidence, never the key itself (also {KEY_VARIABLE})",
+    "report": "ticket withholds secret and personal values from the report, full shows them (default: ticket)",
+    "report_path": f"where the report goes (default: {DEFAULT_REPORT} at rootdir)",
+}
+_KEY_BLOCK = re.compile(r"-----BEGIN|PRIVATE KEY|[\r\n]")
+_KEY_RUN = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
+_URI = re.compile(r"[a-z][a-z0-9+.-]+:")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was asked for; paths are absolute. `configured` is false where nobody asked for anything."""
+
+    policy: Path | None
+    policy_from_option: bool
+    mode: Mode | None
+    servers: Path | None
+    signing_key: str | None
+    report: ReportProfile
+    report_path: Path
+    configured: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mcp-governance", "audited MCP sessions")
+    for name, text in _HELP.items():
+        choices = _CHOICES.get(name)
+        group.addoption(
+            f"--mcp-governance-{name.replace('_', '-')}",
+            dest=f"mcp_governance_{name}",
+            default=None,
+            choices=choices,
+            metavar=None if choices else "PATH",
+            help=text,
+        )
+        parser.addini(f"mcp_governance_{name}", text, type="string", default="")
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Read every setting and check what can be checked without a recorder.
+
+    Raises:
+        pytest.UsageError: a value outside its choices, a file that is not there, or key material in place
+            of a key's path.
+    """
+    given = {name: _setting(config, name) for name in _HELP}
+    policy, servers = (_input_file(given[name], name) for name in ("policy", "servers"))
+    report_path = given["report_path"]
+    return Settings(
+        policy=policy,
+        policy_from_option=given["policy"] is not None and given["policy"].from_option,
+        mode=cast("Mode | None", _choice(given["mode"], "mode")),
+        servers=servers,
+        signing_key=_signing_key(given["signing_key"], config),
+        report=cast(ReportProfile, _choice(given["report"], "report") or "ticket"),
+        report_path=report_path.path if report_path else config.rootpath / DEFAULT_REPORT,
+        configured=any(given.values()) or bool(os.environ.get(KEY_VARIABLE)),
+    )
+
+
+def check_policy_file(path: Path) -> str:
+    """Load the policy once, so that a mistake in it stops the run before any test.
+
+    Returns the policy's name, digest and mode in one line. Raises pytest.UsageError with file and line.
+    """
+    from pytest_mcp_governance.policy.loader import load_policy
+
+    try:
+        policy = load_policy(path.read_text(encoding="utf-8"), name=path.name)
+    except GovernanceError as error:
+        raise pytest.UsageError(f"mcp-governance: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise pytest.UsageError(f"mcp-governance: policy {path} cannot be read: {_cause(error)}") from None
+    return f"{policy.name} sha256:{policy.sha256[:12]} ({policy.mode})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    value: str
+    base: Path
+    from_option: bool
+
+    @property
+    def path(self) -> Path:
+        return Path(os.path.abspath(self.base / Path(self.value).expanduser()))
+
+
+def _setting(config: pytest.Config, name: str) -> _Given | None:
+    option = config.getoption(f"mcp_governance_{name}", default=None)
+    if option:
+        return _Given(str(option), config.invocation_params.dir, from_option=True)
+    value = config.getini(f"mcp_governance_{name}")
+    if not value:
+        return None
+    base = config.inipath.parent if config.inipath else config.rootpath
+    return _Given(str(value), base, from_option=False)
+
+
+def _input_file(given: _Given | None, name: str) -> Path | None:
+    if given is None:
+        return None
+    if not given.path.is_file():
+        raise pytest.UsageError(f"mcp-governance: {name} file {given.path} does not exist or is not a file")
+    return given.path
+
+
+def _choice(given: _Given | None, name: str) -> str | None:
+    if given is None:
+        return None
+    if given.value not in _CHOICES[name]:
+        raise pytest.UsageError(
+            f"mcp-governance: mcp_governance_{name} is {given.value!r}; it must be one of "
+            f"{', '.join(_CHOICES[name])}"
+        )
+    return given.value
+
+
+def _signing_key(given: _Given | None, config: pytest.Config) -> str | None:
+    if given is None and os.environ.get(KEY_VARIABLE):
+        given = _Given(os.environ[KEY_VARIABLE], config.invocation_params.dir, from_option=False)
+    if given is None:
+        return None
+    if _KEY_BLOCK.search(given.value):
+        raise pytest.UsageError(_pasted_key())
+    if _URI.match(given.value):
+        return given.value
+    try:
+        found = given.path.is_file()
+    except OSError:  # a pasted key can be longer than a path may be
+        found = False
+    if not found:
+        if _KEY_RUN.fullmatch(given.value):
+            raise pytest.UsageError(_pasted_key())
+        raise pytest.UsageError(
+            f"mcp-governance: signing key file {given.path} does not exist; `mcp-governance keygen` makes one"
+        )
+    return str(given.path)
+
+
+def _pasted_key() -> str:
+    return (
+        "mcp-governance: the signing key setting names no file and looks like key material (not shown). "
+        "Give the path or URI of the key, never the key itself: environments and command lines are "
+        "visible to the servers and agents under test. Treat a key that was pasted here as disclosed."
+    )
+
+
+def _cause(error: OSError | UnicodeDecodeError) -> str:
+    return f"not UTF-8 at byte {error.start}" if isinstance(error, UnicodeDecodeError) else str(error.strerror)

@@ -1,0 +1,153 @@
+"""The MCP servers of a suite, from `mcp.json` in the ecosystem's `mcpServers` format, as plain dicts.
+
+Starts nothing. A variable that is not set stays as written until a test asks for that server, so that one
+missing credential does not stop the tests that do not need it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pytest_mcp_governance.errors import ConfigurationError
+
+Server = dict[str, object]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_RECORDERS_OWN = frozenset({"MCP_AUDIT_CDP_URL", "MCP_AUDIT_CDP_PORT"})  # filled in by the recorder
+
+
+def read_servers(path: Path, environ: Mapping[str, str]) -> dict[str, Server]:
+    """Read an `mcp.json`.
+
+    Args:
+        path: the file; a server's relative `cwd` starts at its folder.
+        environ: where `${VAR}` and `${VAR:-default}` take their values.
+
+    Returns:
+        name -> {"command", "args", "env", "cwd"}.
+
+    Raises:
+        ConfigurationError: unreadable file or JSON, no `mcpServers`, a bad name, no command, wrong types.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+    except OSError as error:
+        raise ConfigurationError(f"{path.name} cannot be read: {error.strerror} ({path})") from None
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"{path.name}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path.name}: not JSON: {type(error).__name__}") from None
+    except _DuplicateKeyError as error:
+        raise ConfigurationError(f"{path.name}: the key {error.args[0]!r} occurs twice in one object") from None
+    if not isinstance(document, dict) or not isinstance(document.get("mcpServers"), dict):
+        raise ConfigurationError(
+            f'{path.name} has no object "mcpServers"; expected {{"mcpServers": {{"name": {{"command": …}}}}}}'
+        )
+    return {
+        name: _server(name, entry, path.parent, path.name, environ)
+        for name, entry in document["mcpServers"].items()
+    }
+
+
+def choose(declared: object, names: Iterable[str], *, folder: Path) -> dict[str, Server]:
+    """The servers a test asked for; all of them when it named none.
+
+    Args:
+        declared: what the fixture `mcp_audit_servers` gave.
+        folder: where a server without a `cwd` starts.
+
+    Raises:
+        ConfigurationError: an unknown name, a definition that cannot be used, a variable that is not set.
+            Whether the command exists is found out by the recorder, which starts it.
+    """
+    if not isinstance(declared, Mapping):
+        raise ConfigurationError(
+            f"the fixture mcp_audit_servers must give a dict of servers, got {type(declared).__name__}"
+        )
+    wanted = tuple(dict.fromkeys(names)) or tuple(declared)
+    if not wanted:
+        raise ConfigurationError(
+            f"no MCP server is declared: write {folder / 'mcp.json'}, name a file with "
+            "--mcp-governance-servers, or override the fixture mcp_audit_servers"
+        )
+    chosen = {}
+    for name in wanted:
+        if name not in declared:
+            raise ConfigurationError(_unknown(name, declared))
+        server = _server(name, declared[name], folder, "mcp_audit_servers", {})
+        _check_variables(name, server)
+        chosen[name] = server
+    return chosen
+
+
+class _DuplicateKeyError(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result: dict[str, object] = {}
+    for key, value in pairs:
+        if key in result:
+            raise _DuplicateKeyError(key)
+        result[key] = value
+    return result
+
+
+def _server(name: object, entry: object, folder: Path, source: str, environ: Mapping[str, str]) -> Server:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{source}: server name {name!r} must consist of letters, digits, _ and -")
+    where = f"{source}: server {name!r}"
+    if not isinstance(entry, Mapping):
+        raise ConfigurationError(f"{where} must be an object, got {type(entry).__name__}")
+    command = entry.get("command")
+    if not isinstance(command, str) or not command:
+        why = " (servers over HTTP are not audited yet; only stdio is)" if "url" in entry else ""
+        raise ConfigurationError(f"{where} has no command{why}")
+    args, env, cwd = entry.get("args") or [], entry.get("env") or {}, entry.get("cwd")
+    if not isinstance(args, list | tuple) or not all(isinstance(arg, str) for arg in args):
+        raise ConfigurationError(f"{where}: args must be a list of texts")
+    if not isinstance(env, Mapping) or not all(isinstance(v, str) for pair in env.items() for v in pair):
+        raise ConfigurationError(f"{where}: env must be an object of texts")
+    if cwd is not None and not isinstance(cwd, str | os.PathLike):
+        raise ConfigurationError(f"{where}: cwd must be a path")
+    return {
+        "command": _expand(command, environ),
+        "args": [_expand(arg, environ) for arg in args],
+        "env": {key: _expand(value, environ) for key, value in env.items()},
+        "cwd": str(folder / _expand(os.fspath(cwd), environ)) if cwd is not None else str(folder),
+    }
+
+
+def _expand(text: str, environ: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        if name in _RECORDERS_OWN:
+            return match[0]
+        return environ.get(name, match[0] if default is None else default)
+
+    return _VARIABLE.sub(value, text)
+
+
+def _check_variables(name: str, server: Server) -> None:
+    args, env = server["args"], server["env"]
+    assert isinstance(args, list) and isinstance(env, dict)
+    for text in (server["command"], *args, *env.values(), server["cwd"]):
+        for match in _VARIABLE.finditer(str(text)):
+            if match[1] not in _RECORDERS_OWN:
+                raise ConfigurationError(
+                    f"server {name!r} needs the environment variable {match[1]}, which is not set; set it, or "
+                    f"write ${{{match[1]}:-default}}"
+                )
+
+
+def _unknown(name: object, declared: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(str(name), [str(known) for known in declared], n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    known = ", ".join(sorted(str(key) for key in declared)) or "none"
+    return f"no MCP server is named {name!r}{meant} Declared: {known}"

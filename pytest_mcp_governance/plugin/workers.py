@@ -1,0 +1,310 @@
+"""The run as one pytest process sees it: at most one recorder, started at the first audited test, and its end.
+
+Serially the recorder is `main`. Under pytest-xdist each worker's recorder writes a segment of its own; the
+controller starts none, passes the run's place to the workers and at the end asks `main` to close the run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pytest_mcp_governance.errors import ConfigurationError, GovernanceError
+from pytest_mcp_governance.plugin import attempts
+from pytest_mcp_governance.plugin.attempts import Attempt
+from pytest_mcp_governance.plugin.audit import Audit
+from pytest_mcp_governance.plugin.environment import secret_values
+from pytest_mcp_governance.plugin.failures import Judgement
+from pytest_mcp_governance.plugin.marker import Terms
+from pytest_mcp_governance.plugin.options import Settings
+from pytest_mcp_governance.plugin.sources import PolicySource, policy_sources, tighter_mode
+
+if TYPE_CHECKING:
+    from pytest_mcp_governance.session.control import Recorder, RunResult
+
+_SHARED = "mcp_governance"  # key in xdist's workerinput and workeroutput
+_KEEP_RUNS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process records."""
+
+    run: str
+    run_dir: Path
+    segment: str
+    controller_pid: int
+
+
+@dataclass(slots=True)
+class Running:
+    """The attempt that is being recorded, and what pytest has reported about it so far."""
+
+    attempt: Attempt
+    audit: Audit
+    judgement: Judgement
+    reports: list[pytest.TestReport] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A selected test whose audit never began: skipped, or stopped by an error in its setup."""
+
+    name: str
+    nodeid: str
+    outcome: str
+    failure: str | None
+
+
+class Recording:
+    """What the hooks share about the run; one in each pytest process.
+
+    `problems` are failures of the evidence itself, or of a setting; any of them fails the run.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.settings = settings
+        self.collected: tuple[pytest.Item, ...] = ()
+        self.selected: tuple[pytest.Item, ...] = ()
+        self.running: Running | None = None
+        self.problems: list[str] = []
+        self.late_findings: list[str] = []
+        self.result: RunResult | None = None
+        self._config = config
+        self._rootdir = config.rootpath
+        self._place: Place | None = None
+        self._recorder: Recorder | None = None
+        self._start_error: GovernanceError | None = None
+        self._names: dict[str, str] | None = None
+        self._not_run: dict[str, NotRun] = {}
+        self._attempts: Counter[str] = Counter()
+        self._is_controller = False
+
+    @property
+    def is_worker(self) -> bool:
+        return _SHARED in getattr(self._config, "workerinput", {})
+
+    # -- a test attempt ------------------------------------------------------------------------------------------
+
+    def begin(self, item: pytest.Item, terms: Terms, servers: object, policy: object) -> Running:
+        """Start to record an attempt at a test, and the recorder with the first one.
+
+        Raises:
+            GovernanceError: terms, policy or recorder cannot be used.
+        """
+        self.end()
+        sources = policy_sources(policy, terms, self.settings, self._rootdir)
+        mode = tighter_mode(terms, self.settings, sources)
+        recorder = self._started()
+        nodeid = attempts.full_node_id(item)
+        self._attempts[nodeid] += 1
+        # Another worker may have run earlier attempts; pytest-rerunfailures counts them on the item.
+        number = max(self._attempts[nodeid], int(getattr(item, "execution_count", 1)))
+        attempt = Attempt(self._name_of(nodeid), nodeid, number)
+        reply = recorder.start_test(
+            name=attempt.name,
+            nodeid=attempt.nodeid,
+            attempt=attempt.number,
+            agent=terms.agent,
+            controls=terms.controls,
+            policies=[{"name": s.name, "kind": s.kind, "text": s.text} for s in sources],
+            mode=mode,
+        )
+        judgement = Judgement(recorder, _heading(sources, reply))
+        audit = Audit(recorder, judgement, agent=terms.agent, servers=servers, rootdir=self._rootdir)
+        self.running = Running(attempt, audit, judgement)
+        return self.running
+
+    def note_not_run(self, item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:
+        """Remember how a test ended whose audit never began, so that the evidence does not miss it."""
+        nodeid = attempts.full_node_id(item)
+        ended = attempts.outcome(reports), attempts.failure_text(reports)
+        self._not_run[nodeid] = NotRun(self._name_of(nodeid), nodeid, *ended)
+
+    def end(self, outcome: str | None = None) -> None:
+        """Record how the running attempt ended, once; with no outcome, what its reports so far come to."""
+        running, self.running = self.running, None
+        if running is None or self._recorder is None:
+            return
+        with self.keeping_problems(f"{running.attempt.name} could not be ended in the evidence"):
+            found = self._recorder.end_test(
+                outcome=outcome or attempts.outcome(running.reports),
+                failure=attempts.failure_text(running.reports),
+            )
+            text = running.judgement.late(found)
+            if text is not None:
+                self.late_findings.append(f"{running.attempt.name}: {text}")
+
+    def _name_of(self, nodeid: str) -> str:
+        if self._names is None:
+            self._names = attempts.test_names(self.collected)
+        return self._names.get(nodeid, nodeid)
+
+    @contextmanager
+    def keeping_problems(self, what: str) -> Iterator[None]:
+        """Our own failures never crash pytest: they fail the run instead."""
+        try:
+            yield
+        except Exception as error:  # whatever it is, evidence that is not written must fail the run
+            self.add_problem(f"{what}: {_told(error)}")
+
+    def add_problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+    # -- the recorder --------------------------------------------------------------------------------------------
+
+    def _started(self) -> Recorder:
+        if self._start_error is not None:
+            raise self._start_error
+        if self._recorder is None:
+            try:
+                self._recorder = self._start()
+                self._select(self._recorder)
+            except GovernanceError as error:
+                self._start_error = error
+                raise
+        return self._recorder
+
+    def _start(self) -> Recorder:
+        if sys.platform == "win32":
+            raise ConfigurationError("pytest-mcp-governance records on Linux and macOS only, not on Windows")
+        from pytest_mcp_governance.session.control import Recorder
+        from pytest_mcp_governance.session.settings import RecorderConfig
+
+        place = self._where()
+        return Recorder.start(
+            RecorderConfig(
+                run=place.run,
+                run_dir=place.run_dir,
+                segment=place.segment,
+                rootdir=self._rootdir,
+                main=not self.is_worker,
+                report_copy=self.settings.report_path,
+                controller_pid=place.controller_pid,
+                signing_key=self.settings.signing_key,
+                report=self.settings.report,
+                env_secrets=secret_values(os.environ),
+                environment=(("pytest", pytest.__version__),),
+                keep_runs=0 if os.environ.get("CI") else _KEEP_RUNS,
+            )
+        )
+
+    def _select(self, recorder: Recorder) -> None:
+        chosen = attempts.selection(self.collected, self.selected)
+        recorder.selection(
+            selected=chosen.selected,
+            unaudited=chosen.unaudited,
+            deselected=chosen.deselected,
+            collection=chosen.collection,
+        )
+
+    def _where(self) -> Place:
+        if self._place is None:
+            shared = getattr(self._config, "workerinput", {})
+            if self.is_worker:
+                told = shared[_SHARED]
+                self._place = Place(told["run"], Path(told["run_dir"]), shared["workerid"], told["controller_pid"])
+            else:
+                run = f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
+                folder = self._rootdir / ".mcp-governance" / "runs" / run
+                self._place = Place(run, folder, "main", os.getpid())
+        return self._place
+
+    # -- pytest-xdist --------------------------------------------------------------------------------------------
+
+    def tell_worker(self, workerinput: dict[str, object]) -> None:
+        """Controller: pass the run's place to a worker that is about to start."""
+        self._is_controller = True
+        place = self._where()
+        workerinput[_SHARED] = {
+            "run": place.run,
+            "run_dir": str(place.run_dir),
+            "controller_pid": place.controller_pid,
+        }
+
+    def tell_controller(self) -> None:
+        """Worker: hand over what only this process knows."""
+        output = getattr(self._config, "workeroutput", None)
+        if output is not None:
+            output[_SHARED] = {
+                "problems": list(self.problems),
+                "late": list(self.late_findings),
+                "not_run": [[test.name, test.nodeid, test.outcome, test.failure] for test in self._never_begun()],
+            }
+
+    def hear_worker(self, name: str, output: Mapping[str, object] | None, error: object) -> None:
+        """Controller: a worker has ended."""
+        told = cast(Mapping[str, Any], (output or {}).get(_SHARED, {}))
+        for problem in told.get("problems", ()):
+            self.add_problem(problem)
+        self.late_findings += told.get("late", ())
+        for name, nodeid, outcome, failure in told.get("not_run", ()):
+            self._not_run[nodeid] = NotRun(name, nodeid, outcome, failure)
+        if error and self._where().run_dir.exists():
+            self.add_problem(f"worker {name} ended before its tests did")
+
+    # -- the end of the run --------------------------------------------------------------------------------------
+
+    def finish(self, incomplete: str) -> None:
+        """Close what this process opened; serially and in the controller that is the run.
+
+        Args:
+            incomplete: why not every selected test ran to its end; empty where all did.
+        """
+        self.end("error" if self.running is not None and not self.running.reports else None)
+        if self.is_worker:
+            if self._recorder is not None:
+                with self.keeping_problems("this worker's evidence could not be closed"):
+                    self._recorder.close_segment()
+            self.tell_controller()
+            return
+        with self.keeping_problems("the evidence could not be closed"):
+            recorder = self._main()
+            if recorder is not None:
+                with self.keeping_problems("tests that did not run could not be recorded"):
+                    self._record_not_run(recorder)
+                self.result = recorder.finish_run(complete=not incomplete, reason=incomplete)
+
+    def _never_begun(self) -> list[NotRun]:
+        return [test for nodeid, test in sorted(self._not_run.items()) if nodeid not in self._attempts]
+
+    def _record_not_run(self, recorder: Recorder) -> None:
+        for test in self._never_begun():
+            recorder.not_run(name=test.name, nodeid=test.nodeid, outcome=test.outcome, failure=test.failure)
+
+    def _main(self) -> Recorder | None:
+        if not self._is_controller:
+            return self._recorder
+        run_dir = self._where().run_dir
+        if not run_dir.exists():  # no worker has run an audited test
+            return None
+        from pytest_mcp_governance.session.control import Recorder
+
+        return Recorder.attach_main(run_dir)
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether an audited test has run, here or in a worker."""
+        return self._recorder is not None or (self._is_controller and self._where().run_dir.exists())
+
+
+def _heading(sources: Sequence[PolicySource], reply: Mapping[str, object]) -> str:
+    if not sources:
+        return "NOT JUDGED: no policy"
+    names = " and ".join(source.name for source in sources)
+    return f"policy {names} sha256:{str(reply['policy_sha256'])[:6]} ({reply['mode']})"
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, GovernanceError) else f"{type(error).__name__}: {error}"

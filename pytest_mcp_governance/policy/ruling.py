@@ -1,0 +1,319 @@
+"""One source's answer to one message: deny, then allow with arguments, then data scope.
+
+Sources do not know of each other here; `engine` joins their rulings, every one of which must allow.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_mcp_governance.policy.arguments import Failure, first_failure
+from pytest_mcp_governance.policy.data import Leaves, ScopeMap, Touch, embedded_uris
+from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.policy.model import Policy, Rule
+from pytest_mcp_governance.policy.places import Paths, file_path, plain_uri
+from pytest_mcp_governance.policy.subjects import Subject
+from pytest_mcp_governance.policy.verdicts import DEFAULT_DENY, PROTOCOL, Status
+
+_CACHE_SIZE = 4096
+_NEAREST = 3
+_REFUSED_REQUEST = "refused-request"  # its answer, which only observing lets through
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A source's answer; `allows` None means it has nothing to say (a constraint that does not apply)."""
+
+    allows: bool | None
+    rule: str = ""
+    clause: str = ""
+    reason: str = ""
+    source: str = ""
+    controls: tuple[str, ...] = ()
+    failure: Failure | None = field(default=None, repr=False)
+    nearest: str = ""
+    limit: Rule | None = None
+    passing: tuple[Rule, ...] = ()
+    resolved: bool = False
+    touches: tuple[Touch, ...] = field(default=(), repr=False)
+
+    @property
+    def outside(self) -> bool:
+        """Whether no rule permits what was touched, whatever its scope."""
+        return self.clause == _REFUSED_REQUEST or (self.allows is False and not self.clause.startswith("data."))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The rules of a source that speak about one (kind, server, name, agent)."""
+
+    deny: Rule | None
+    allows: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What a request was allowed by, kept for its answer."""
+
+    passing: tuple[Rule, ...]
+    resolved: bool
+
+
+class Source:
+    """One policy, indexed for deciding."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.scopes = ScopeMap(policy.data)
+        self._cache: dict[tuple[str, str, str, str], Candidates] = {}
+
+    def candidates(self, kind: str, server: str, name: str, agent: str) -> Candidates:
+        """The rules that concern this call, found once and remembered."""
+        key = (kind, server, name, agent)
+        known = self._cache.get(key)
+        if known is None:
+            if len(self._cache) >= _CACHE_SIZE:  # an agent that invents names must not fill the memory
+                self._cache.clear()
+            matching = [r for r in self.policy.rules if r.concerns(agent) and _names(r, kind, server, name)]
+            deny = next((rule for rule in matching if rule.denies), None)
+            known = self._cache[key] = Candidates(deny, tuple(rule for rule in matching if not rule.denies))
+        return known
+
+    def is_plain(self, kind: str, server: str, name: str, agent: str) -> Rule | None:
+        """The rule that allows this call whatever its arguments are, where no data scope can matter."""
+        found = self.candidates(kind, server, name, agent)
+        if found.deny or not found.allows or self.scopes or self.policy.constraint:
+            return None
+        rule = found.allows[0]
+        return rule if rule.args is None and rule.data is None else None
+
+    def request(self, subject: Subject, event: Event, leaves: Leaves, paths: Paths, secret: Touch | None) -> Ruling:
+        """Judge a request for tools, resources or prompts; each of its names must be allowed."""
+        touches = self._request_touches(subject, event, leaves, paths, secret)
+        ruling = Ruling(False, DEFAULT_DENY, "no-rule", "the request names nothing", touches=touches)
+        for name in subject.names:
+            ruling = self._one(subject, name, event, paths, touches)
+            if ruling.allows is False:
+                break
+        return ruling
+
+    def answer(
+        self,
+        subject: Subject,
+        event: Event,
+        leaves: Leaves,
+        paths: Paths,
+        secret: Touch | None,
+        request: Permit,
+    ) -> Ruling:
+        """Judge what a result carries by the rules that allowed its request."""
+        touches = self._answer_touches(subject, event, leaves, paths, secret)
+        denied: Ruling | None = None
+        for rule in request.passing:
+            clause = "data.out" if any(status_of(t, rule) == "out" for t in touches) else ""
+            dark = rule.unresolved_denied and not request.resolved and not _resolved(touches)
+            if not clause and dark and not _failed(event):
+                clause = "data.unresolved"
+            if not clause:
+                return _by(rule, True, "result", "", touches)
+            denied = denied or _by(rule, False, clause, _data_reason(touches, rule, clause), touches)
+        clause = "" if self.policy.constraint else _REFUSED_REQUEST
+        return denied or Ruling(None, clause=clause, touches=touches)
+
+    def asked(self, subject: Subject, paths: Paths) -> Ruling:
+        """Judge what a server asks of the agent's side, and the answer to it."""
+        said = self.policy.protocol
+        allowed = {"sampling": said.sampling, "elicitation": said.elicitation, "roots": said.roots}.get(subject.kind)
+        if allowed is None and self.policy.constraint:
+            return Ruling(None)
+        if not allowed:
+            reason = f"no source allows {subject.kind}"
+            return Ruling(False, DEFAULT_DENY, subject.kind, reason, said.source)
+        if subject.kind == "roots" and said.roots is not None:
+            outside = [uri for uri in subject.names if not _in_roots(uri, said.roots, paths)]
+            if outside:
+                limit = "must be inside " + " or ".join(said.roots)
+                failure = Failure("roots.max", "roots", outside[0], limit)
+                return Ruling(False, PROTOCOL, "roots.max", "a root outside the limit", said.source, (), failure)
+        return Ruling(True, PROTOCOL, subject.kind, "", said.source)
+
+    def _one(self, subject: Subject, name: str, event: Event, paths: Paths, touches: tuple[Touch, ...]) -> Ruling:
+        found = self.candidates(subject.kind, event.server, name, event.agent or "")
+        if found.deny:
+            return _by(found.deny, False, "deny", "the rule denies it", touches)
+        if self.policy.constraint:
+            return Ruling(None, touches=touches)
+        passing: list[Rule] = []
+        refused: list[Ruling] = []
+        for rule in found.allows:
+            refusal = self._refusal(rule, subject, name, event, paths, touches)
+            if refusal:
+                refused.append(refusal)
+            else:
+                passing.append(rule)
+        if passing:
+            ruling = _by(passing[0], True, "allow", "", touches)
+            return _with(ruling, tuple(passing), _resolved(touches))
+        # The refusal that came furthest tells the most.
+        late = [ruling for ruling in refused if ruling.clause.startswith("data.")]
+        if refused:
+            return (late or refused)[0]
+        return self._default(subject, name, event, touches)
+
+    def _refusal(
+        self, rule: Rule, subject: Subject, name: str, event: Event, paths: Paths, touches: tuple[Touch, ...]
+    ) -> Ruling | None:
+        if rule.args is not None and subject.arguments is not None:
+            failure = first_failure(rule.args, subject.arguments, paths)
+            if failure:
+                return _by(rule, False, failure.clause, "an argument is outside its limit", touches, failure)
+        if rule.data is None:
+            return None
+        if any(status_of(touch, rule) == "out" for touch in touches):
+            return _by(rule, False, "data.out", _data_reason(touches, rule, "data.out"), touches)
+        later = subject.kind == "tool" and self.scopes.declares_results(event.server, name)
+        if rule.unresolved_denied and not later and not _resolved(touches):
+            return _by(rule, False, "data.unresolved", _data_reason(touches, rule, "data.unresolved"), touches)
+        return None
+
+    def _default(self, subject: Subject, name: str, event: Event, touches: tuple[Touch, ...]) -> Ruling:
+        nearest = self._nearest(subject.kind, f"{event.server}.{name}" if subject.kind != "resource" else name)
+        reason = f"no rule allows this {subject.kind}" + (f": {name}" if subject.kind != "tool" else "")
+        return Ruling(False, DEFAULT_DENY, "no-rule", reason, self.policy.name, nearest=nearest, touches=touches)
+
+    def _nearest(self, kind: str, wanted: str) -> str:
+        allowed = [text for rule in self.policy.rules if not rule.denies for text in _texts(rule, kind)]
+        close = difflib.get_close_matches(wanted[:200], allowed, n=_NEAREST, cutoff=0.3)
+        return ", ".join(close or allowed[:_NEAREST])
+
+    def _request_touches(
+        self, subject: Subject, event: Event, leaves: Leaves, paths: Paths, secret: Touch | None
+    ) -> tuple[Touch, ...]:
+        if not self.scopes:
+            return (secret,) if secret else ()
+        if subject.kind == "resource":
+            found = self.scopes.places([("uri", uri) for uri in subject.names], paths, "uri")
+        else:
+            found = self.scopes.places(leaves.items, paths, "argument") if subject.kind == "tool" else []
+        return self._labelled(found, leaves, _reference(subject, event), secret)
+
+    def _answer_touches(
+        self, subject: Subject, event: Event, leaves: Leaves, paths: Paths, secret: Touch | None
+    ) -> tuple[Touch, ...]:
+        if not self.scopes:
+            return (secret,) if secret else ()
+        if event.kind == "error":
+            return self._labelled([], leaves, _reference(subject, event), secret)
+        asked = set(subject.names)
+        embedded = [(key, uri) for key, uri in embedded_uris(event.result) if uri not in asked]
+        found = self.scopes.places(embedded, paths, "uri")
+        if subject.kind == "tool":
+            found += self.scopes.results(event.server, subject.names[0], event.result)
+        return self._labelled(found, leaves, _reference(subject, event), secret)
+
+    def labels(self, leaves: Leaves, reference: str, secret: Touch | None) -> tuple[Touch, ...]:
+        """What gives itself away in any other message."""
+        return self._labelled([], leaves, reference, secret)
+
+    def _labelled(self, found: list[Touch], leaves: Leaves, reference: str, secret: Touch | None) -> tuple[Touch, ...]:
+        detected = self.scopes.detected(leaves.text, reference, found)
+        return (*found, *detected, *_unlabelled(secret, [*found, *detected]))
+
+
+def status_of(touch: Touch, rule: Rule | None) -> Status:
+    """Where a touch lies, seen from a rule; without a rule or limit every known scope is in."""
+    limited = rule is not None and rule.data is not None
+    if touch.scope is None:
+        return "out" if limited and touch.located else "unresolved"
+    # Untrusted says where a text came from, not which data it is.
+    if not limited or touch.scope_class == "untrusted" or (rule and rule.data and touch.scope in rule.data):
+        return "in"
+    return "out"
+
+
+def _resolved(touches: Iterable[Touch]) -> bool:
+    """Whether some scope is known and nothing is left in the dark."""
+    placed = [touch for touch in touches if touch.how != "detected"]
+    return bool(placed) and all(touch.scope is not None for touch in placed)
+
+
+def _failed(event: Event) -> bool:
+    """Whether a result says that the tool failed: it carries a message, not the data asked for."""
+    return event.kind == "error" or (isinstance(event.result, dict) and event.result.get("isError") is True)
+
+
+def _unlabelled(secret: Touch | None, found: Sequence[Touch]) -> Sequence[Touch]:
+    """The built-in secrets that no declared secret or pii scope covers already."""
+    if secret is None:
+        return ()
+    covered = [str(value) for touch in found if touch.scope_class in ("secret", "pii") for value in touch.fields]
+    left = tuple(value for value in secret.fields if not any(str(value) in label for label in covered))
+    return (Touch(secret.scope, secret.scope_class, secret.data, secret.how, True, left),) if left else ()
+
+
+def _by(
+    rule: Rule,
+    allows: bool,
+    clause: str,
+    reason: str,
+    touches: tuple[Touch, ...],
+    failure: Failure | None = None,
+) -> Ruling:
+    return Ruling(allows, rule.id, clause, reason, rule.source, rule.controls, failure, limit=rule, touches=touches)
+
+
+def _with(ruling: Ruling, passing: tuple[Rule, ...], resolved: bool) -> Ruling:
+    return Ruling(
+        ruling.allows, ruling.rule, ruling.clause, ruling.reason, ruling.source, ruling.controls,
+        limit=ruling.limit, passing=passing, resolved=resolved, touches=ruling.touches,
+    )  # fmt: skip
+
+
+def _data_reason(touches: Iterable[Touch], rule: Rule, clause: str) -> str:
+    allowed = ", ".join(sorted(rule.data or ())) or "none"
+    if clause == "data.unresolved":
+        return f"nobody can tell which data it touches; the rule allows {allowed} only"
+    outside = [_named(touch) for touch in touches if status_of(touch, rule) == "out"]
+    return f"it touches {', '.join(dict.fromkeys(outside))}; the rule allows {allowed}"
+
+
+def _named(touch: Touch) -> str:
+    scope = touch.scope or "data of no scope"
+    return scope if touch.how == "detected" or touch.data.endswith("…") else f"{scope} ({touch.data})"
+
+
+def _reference(subject: Subject, event: Event) -> str:
+    name = subject.names[0] if subject.names else event.method or event.kind
+    return name if subject.kind == "resource" else f"{event.server}.{name}"
+
+
+def _names(rule: Rule, kind: str, server: str, name: str) -> bool:
+    if kind == "tool":
+        return any(pattern.matches(server, name) for pattern in rule.tools)
+    if kind == "prompt":
+        return any(pattern.matches(server, name) for pattern in rule.prompts)
+    if kind == "resource":
+        return plain_uri(name) and any(glob.matches(name) for glob in rule.resources)
+    return False
+
+
+def _texts(rule: Rule, kind: str) -> list[str]:
+    texts: Mapping[str, list[str]] = {
+        "tool": [pattern.text for pattern in rule.tools],
+        "prompt": [pattern.text for pattern in rule.prompts],
+        "resource": [glob.text for glob in rule.resources],
+    }
+    return texts.get(kind, [])
+
+
+def _in_roots(uri: str, roots: Iterable[str], paths: Paths) -> bool:
+    path = file_path(uri)
+    for root in roots:
+        root_path = file_path(root)
+        if path is not None and root_path is not None and paths.inside(path, root_path):
+            return True
+        if path is None and plain_uri(uri) and (uri == root or uri.startswith(root.rstrip("/") + "/")):
+            return True
+    return False

@@ -1,0 +1,226 @@
+"""What a test's findings stand at: refused messages, expectations, requirements, gateways without a call.
+
+Keeps the account and writes the findings; decides nothing. A finding is made anew each time it is asked for,
+so that what an assertion said too early is judged again at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_mcp_governance.policy.arguments import Failure
+from pytest_mcp_governance.policy.assertions import Requirement, parse_requirement
+from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.policy.masking import Masker
+from pytest_mcp_governance.policy.places import Paths
+from pytest_mcp_governance.policy.subjects import Subject
+from pytest_mcp_governance.policy.verdicts import (
+    BLIND,
+    ERROR,
+    EXPECTED_DENIAL_MISSING,
+    NO_CALLS,
+    UNKNOWN_AGENT,
+    Decision,
+    Finding,
+    Mode,
+    State,
+    seen_line,
+)
+
+
+@dataclass(slots=True)
+class _Refusal:
+    event: Event = field(repr=False)
+    decision: Decision
+    expected: bool
+    record: str = ""
+
+
+@dataclass(slots=True)
+class _Call:
+    event: Event = field(repr=False)
+    tool: str
+    arguments: Mapping[str, object] = field(repr=False)
+    refusal: _Refusal | None
+
+
+@dataclass(slots=True)
+class _Expectation:
+    rule: str | None
+    met: bool = False
+    open: bool = True
+
+
+class Account:
+    """The account of one test attempt."""
+
+    def __init__(self, *, mode: Mode | None, masker: Masker, paths: Paths) -> None:
+        self._mode = mode
+        self._masker = masker
+        self._paths = paths
+        self._refusals: list[_Refusal] = []
+        self._by_ref: dict[str, _Refusal] = {}
+        self._calls: list[_Call] = []
+        self._expectations: list[_Expectation] = []
+        self._requirements: dict[str, Requirement] = {}
+        self._gateways: dict[str, list[int | bool]] = {}
+        self._strangers: dict[str, Event] = {}
+
+    def note(self, event: Event, decision: Decision, subject: Subject | None) -> None:
+        """Take a decision into account."""
+        refusal = None
+        if decision.verdict in ("deny", "observe") or decision.clause == BLIND:
+            refusal = _Refusal(event, decision, self._expected(decision))
+            self._refusals.append(refusal)
+            self._by_ref[event.ref] = refusal
+        if subject is not None and subject.kind == "tool" and event.kind == "request":
+            self._calls.append(_Call(event, subject.names[0], subject.arguments or {}, refusal))
+        if not event.agent:
+            self._strangers.setdefault(event.conn, event)
+
+    def recorded(self, event: Event, ref: str) -> None:
+        """The decision's record is `ref`."""
+        refusal = self._by_ref.get(event.ref)
+        if refusal:
+            refusal.record = ref
+
+    def _expected(self, decision: Decision) -> bool:
+        if decision.rule == ERROR or decision.verdict == "allow":
+            return False  # an error of ours is never what a test asked for
+        met = [e for e in self._expectations if e.open and e.rule in (None, decision.rule)]
+        for expectation in met:
+            expectation.met = True
+        return bool(met)
+
+    def expect(self, rule: str | None) -> int:
+        """Open an expectation; returns its token."""
+        self._expectations.append(_Expectation(rule))
+        return len(self._expectations) - 1
+
+    def end_expectation(self, token: int) -> tuple[Finding, ...]:
+        """Close an expectation; a finding where it was not met."""
+        expectation = self._expectations[token]
+        expectation.open = False
+        return () if expectation.met else (self._missing(expectation),)
+
+    def require(self, raw: Mapping[str, object]) -> tuple[Finding, ...]:
+        """Register a requirement and judge it on the calls so far."""
+        requirement = parse_requirement(raw)
+        self._requirements[json.dumps(raw, sort_keys=True)] = requirement
+        return self._judge(requirement)
+
+    def gateway_opened(self, gateway: str, idle_ok: bool) -> None:
+        """A gateway exists; without a call it is a finding unless `idle_ok`."""
+        self._gateways[gateway] = [0, idle_ok]
+
+    def gateway_call(self, gateway: str) -> None:
+        """A call came through the gateway."""
+        self._gateways.setdefault(gateway, [0, False])[0] += 1
+
+    def findings(self, *, final: bool) -> tuple[Finding, ...]:
+        """All findings; those that only an end can show are added when `final`."""
+        found = [self._refused(refusal) for refusal in self._refusals]
+        found += self._unnamed_agents()
+        for requirement in self._requirements.values():
+            found += self._judge(requirement)
+        found += [self._missing(e) for e in self._expectations if not e.met and (final or not e.open)]
+        if final:
+            found += self._idle()
+        return tuple(found)
+
+    def _refused(self, refusal: _Refusal) -> Finding:
+        event, decision = refusal.event, refusal.decision
+        state: State = "blocked" if decision.verdict == "deny" else "reached"
+        if decision.clause == BLIND:
+            state = "unproven"
+        # An error of ours is never merely observed: the record is not what it claims to be.
+        mode: Mode = "enforce" if decision.verdict != "observe" or decision.clause == "exception" else "observe"
+        rule = ERROR if decision.clause == BLIND else decision.rule
+        outside = [access.scope for access in decision.accesses if access.status == "out" and access.scope]
+        return Finding(
+            state, mode, rule, decision.clause, decision.reason, decision.controls, self._refs(event, refusal),
+            refusal.expected, event.agent, event.server, event.tool,
+            outside[0] if outside else None, decision.source or None, decision.detail,
+        )  # fmt: skip
+
+    def _unnamed_agents(self) -> list[Finding]:
+        if self._mode is None:
+            return []
+        refused = {refusal.event.conn for refusal in self._refusals}
+        return [
+            Finding(
+                "unproven", self._mode, UNKNOWN_AGENT, "agent", "a connection without an agent's token",
+                refs=(event.ref,), server=event.server,
+            )
+            for conn, event in self._strangers.items() if conn not in refused
+        ]  # fmt: skip
+
+    def _judge(self, requirement: Requirement) -> tuple[Finding, ...]:
+        self._paths.begin()
+        made = [call for call in self._calls if not (call.refusal and call.refusal.expected)]
+        found = [finding for call in made if (finding := self._broken(requirement, call))]
+        if requirement.kind == "all" and not any(requirement.matches(c.event.server, c.tool) for c in made):
+            reason = f"no call matched {requirement.patterns[0].text}: the assertion is about nothing"
+            found.append(self._unproven(requirement.id, "all.no-call", reason, source=requirement.id))
+        return tuple(found)
+
+    def _broken(self, requirement: Requirement, call: _Call) -> Finding | None:
+        event = call.event
+        try:
+            broken = requirement.broken_by(event.server, call.tool, call.arguments, self._paths)
+        except Exception:  # a limit that cannot be applied is a limit that is not kept
+            broken = "an error while judging the assertion"
+        if broken is None:
+            return None
+        detail: dict[str, str] | None = None
+        reason, clause = str(broken), str(requirement.kind)
+        if isinstance(broken, Failure):
+            detail = failure_detail(broken, event.ref, self._masker)
+            reason, clause = seen_line(detail), broken.clause
+        blocked = call.refusal is not None and call.refusal.decision.verdict == "deny"
+        return Finding(
+            "blocked" if blocked else "reached", self._mode or "enforce", requirement.id, clause, reason, (),
+            self._refs(event, call.refusal), False, event.agent, event.server, event.tool,
+            source=requirement.id, detail=detail,
+        )  # fmt: skip
+
+    def _missing(self, expectation: _Expectation) -> Finding:
+        wanted = f"by rule {expectation.rule}" if expectation.rule else "by any rule"
+        reason = f"the test expected a denial {wanted}; none happened"
+        return self._unproven(EXPECTED_DENIAL_MISSING, "expect_denied", reason)
+
+    def _idle(self) -> list[Finding]:
+        idle = [gateway for gateway, (calls, idle_ok) in self._gateways.items() if not calls and not idle_ok]
+        if not self._gateways and not self._calls:
+            idle = ["-"]
+        # Without policy and assertion nothing was claimed, so nothing fails.
+        mode: Mode = self._mode or ("enforce" if self._requirements or self._expectations else "observe")
+        return [
+            Finding("unproven", mode, NO_CALLS, "no-calls", "no call came through " + (
+                "any gateway or connection of this test" if gateway == "-" else f"gateway {gateway}"
+            ))
+            for gateway in idle
+        ]  # fmt: skip
+
+    def _unproven(self, rule: str, clause: str, reason: str, source: str | None = None) -> Finding:
+        return Finding("unproven", self._mode or "enforce", rule, clause, reason, source=source)
+
+    def _refs(self, event: Event, refusal: _Refusal | None) -> tuple[str, ...]:
+        return (event.ref, refusal.record) if refusal and refusal.record else (event.ref,)
+
+
+def failure_detail(failure: Failure, call_ref: str, masker: Masker) -> dict[str, str]:
+    """An argument's failure as a finding's detail, masked."""
+    detail = {
+        "argument": masker.text(failure.argument),
+        "seen": masker.seen(failure.seen),
+        "limit": failure.limit,
+        "call_ref": call_ref,
+    }
+    if failure.nearest:
+        detail["nearest"] = (
+            f"{failure.argument} {failure.nearest}" if failure.clause != "args.unnamed" else failure.nearest
+        )
+    return detail

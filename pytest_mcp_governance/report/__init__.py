@@ -1,0 +1,23 @@
+"""What it looks like: the view model, the page and the figures for the terminal. From records only.
+
+`render` is imported when it is called, so that figures for the terminal need no template engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .facts import RunFacts
+from .summary import AgentSummary, FindingCount, RunSummary, Verdict, summarise
+
+if TYPE_CHECKING:
+    from pytest_mcp_governance.evidence.reader import EvidenceReader
+
+__all__ = ["AgentSummary", "FindingCount", "RunFacts", "RunSummary", "Verdict", "render", "summarise"]
+
+
+def render(reader: EvidenceReader, facts: RunFacts) -> bytes:
+    """The page of a run: see :func:`pytest_mcp_governance.report.page.render`."""
+    from .page import render as rendered
+
+    return rendered(reader, facts)

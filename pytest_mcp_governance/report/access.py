@@ -1,0 +1,140 @@
+"""Who accessed what: agents against data scopes, and every data reference behind the figures.
+
+A cell counts calls, not records: one call that matches five fields of a scope counts once there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from pytest_mcp_governance.evidence.reader import Withheld
+
+from .model import Access, Call, Evidence, Text
+from .summary import RunSummary
+
+UNRESOLVED, OUTSIDE = "unresolved", "outside"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A data scope, or one of the two columns for what lies in none."""
+
+    key: str
+    label: str
+    scope_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Calls of one agent in one column; `mark` is the worst state of a finding among them, or empty."""
+
+    column: str
+    calls: tuple[int, ...]
+    findings: tuple[int, ...]
+    mark: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    agent: str
+    calls: int
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One piece of data that an agent accessed, over all its calls."""
+
+    agent: str
+    scope: str
+    scope_class: str
+    status: str
+    data: Text
+    how: tuple[str, ...]
+    calls: tuple[int, ...]
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    references: tuple[Reference, ...]
+
+
+# Worst first; what is not in here is no finding.
+MARKS = ("reached", "blocked", "unproven", "observed", "expected")
+
+
+def matrix(evidence: Evidence, run: RunSummary) -> Matrix:
+    call_of = {m.at.ref: c for c in evidence.calls for m in (c.request, c.answer, c.delivered) if m is not None}
+    touched: dict[tuple[str, str], dict[int, Call]] = defaultdict(dict)
+    classes: dict[str, str] = {}
+    for access in evidence.accesses:
+        column = column_of(access)
+        classes.setdefault(column, access.scope_class)
+        if (call := call_of.get(access.about)) is not None:
+            touched[(access.agent, column)][call.number] = call
+    columns = _columns(classes)
+    most = max((len(calls) for calls in touched.values()), default=1)
+    rows = tuple(
+        Row(
+            agent=a.agent,
+            calls=a.calls,
+            cells=tuple(_cell(c.key, touched.get((a.agent, c.key), {}), most) for c in columns),
+        )
+        for a in run.agents
+    )
+    return Matrix(columns, rows, _references(evidence, call_of))
+
+
+def column_of(access: Access) -> str:
+    """The column an access counts in: its scope, or unresolved, or outside all scopes."""
+    if access.status == "unresolved":
+        return UNRESOLVED
+    return access.scope if access.status == "in" and access.scope else OUTSIDE
+
+
+def _columns(classes: dict[str, str]) -> tuple[Column, ...]:
+    scopes = sorted(k for k in classes if k not in (UNRESOLVED, OUTSIDE))
+    return (
+        *(Column(k, k, classes[k]) for k in scopes),
+        Column(OUTSIDE, "Outside its scopes", ""),
+        Column(UNRESOLVED, "Unresolved", ""),
+    )
+
+
+def _cell(column: str, calls: dict[int, Call], most: int) -> Cell | None:
+    if not calls:
+        return None
+    states = {c.state for c in calls.values()}
+    mark = next((m for m in MARKS if m in states), "")
+    level = 1 + min(2, 3 * len(calls) // (most + 1))
+    found = tuple(n for n, c in calls.items() if c.state in MARKS)
+    return Cell(column, tuple(sorted(calls)), found, mark, level)
+
+
+def _references(evidence: Evidence, call_of: dict[str, Call]) -> tuple[Reference, ...]:
+    grouped: dict[tuple[str, str, str, Text], list[Access]] = defaultdict(list)
+    for access in evidence.accesses:
+        grouped[(access.agent, access.scope, access.status, access.data)].append(access)
+    references = [
+        Reference(
+            agent=agent,
+            scope=scope,
+            scope_class=group[0].scope_class,
+            status=status,
+            data=data,
+            how=tuple(dict.fromkeys(a.how for a in group if a.how)),
+            calls=tuple(dict.fromkeys(call_of[a.about].number for a in group if a.about in call_of)),
+            first=group[0].at.t,
+        )
+        for (agent, scope, status, data), group in grouped.items()
+    ]
+    return tuple(sorted(references, key=lambda r: (r.agent, r.scope, r.status, _sortable(r.data))))
+
+
+def _sortable(data: Text) -> tuple[bool, str]:
+    return (True, data.digest) if isinstance(data, Withheld) else (False, data)

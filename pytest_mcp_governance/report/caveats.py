@@ -1,0 +1,118 @@
+"""What the page says about itself: what the file does not prove, why a run is incomplete, how to check it.
+
+The sentences depend on the run, so that they are read. Nothing here vouches for the file.
+"""
+
+from __future__ import annotations
+
+from .facts import RunFacts
+from .model import Evidence
+from .summary import RunSummary
+from .text import counted, joined, number
+
+
+def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[str, str], ...]:
+    """What this very file leaves unproven: (what, why) pairs, the specific ones first."""
+    found: list[tuple[str, str]] = []
+    if facts.status != "complete" or run.gaps or evidence.missing_segments:
+        found.append(("A whole run", " ".join(incomplete_reasons(run, evidence, facts))))
+    if not run.judged:
+        which = "no call was judged" if run.unjudged == run.calls else f"{counted(run.unjudged, 'call')} had none"
+        found.append(("That the calls were allowed", f"Not every test had a policy: {which}."))
+    if run.observed:
+        found.append(("That observed rules hold", "Rules in observe mode record; they stop nothing."))
+    found.extend(_tests_left_out(run, evidence))
+    if facts.withheld_values or facts.withheld_screens:
+        what = joined(
+            [
+                counted(n, noun)
+                for n, noun in ((facts.withheld_values, "value"), (facts.withheld_screens, "screen"))
+                if n
+            ]
+        )
+        found.append(
+            ("What was withheld", f"{what} labelled or found secret or personal are not in this file. "
+             "Their digests are sealed; the run folder has them.")
+        )  # fmt: skip
+    if facts.key_is_ephemeral:
+        found.append(("Who signed it", "The key was made for this run and kept nowhere."))
+    if facts.omitted_screens:
+        found.append(
+            ("Every screen", f"{counted(facts.omitted_screens, 'picture')} left out for size, listed under seal.")
+        )
+    if run.unanswered:
+        found.append(("What came of every call", f"{counted(run.unanswered, 'call')} had no recorded answer."))
+    return (*found, *_always(run, evidence, facts))
+
+
+def _always(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[str, str], ...]:
+    where = facts.environment[0] if facts.environment else (evidence.platforms or ("a test machine",))[0]
+    named = {s.name for s in evidence.servers} | {c.request.server for c in evidence.calls}
+    servers = counted(len(named - {""}), "MCP server")
+    return (
+        ("Production", f"Tests made these calls on {where}."),
+        ("Other ways out", f"Only traffic with {servers} passed the recorder. What an agent did with tools, "
+         "files or networks of its own left no record."),
+        ("That answers are true", "What a server said and a browser showed is recorded as it came."),
+        ("The exact time", "Times are this machine's clock. No time authority confirmed them."),
+        ("Code of the same user", "While the run was recorded, code under the recorder's own account could "
+         "have interfered. Alterations made after sealing are what the command finds."),
+    )  # fmt: skip
+
+
+def _tests_left_out(run: RunSummary, evidence: Evidence) -> list[tuple[str, str]]:
+    outcomes, selection = dict(run.tests), evidence.selection
+    left = [
+        (outcomes.get("skipped", 0), "was skipped", "were skipped"),
+        (selection.deselected if selection else 0, "was deselected", "were deselected"),
+        (selection.unaudited if selection else 0, "ran without an audit", "ran without an audit"),
+        (run.unfinished_tests, "never ended", "never ended"),
+    ]
+    parts = [f"{number(n)} {one if n == 1 else many}" for n, one, many in left if n]
+    return [("Tests left out", f"Of the suite's tests, {joined(parts)}.")] if parts else []
+
+
+def incomplete_reasons(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[str, ...]:
+    """Why the run does not count as complete, one sentence each; empty when it does."""
+    reasons = list(facts.status_reasons)
+    if evidence.missing_segments:
+        reasons.append(f"Records of {joined(list(evidence.missing_segments))} are missing.")
+    for gap in evidence.gaps:
+        lost = f"{counted(gap.count, 'item')} of {gap.what}" if gap.count else gap.what
+        reasons.append(f"The recorder lost {lost}{': ' + gap.reason if gap.reason else ''}.")
+    if run.unfinished_tests:
+        reasons.append(f"{counted(run.unfinished_tests, 'test')} never ended.")
+    not_begun = [name for name in evidence.missing_tests if name not in {t.name for t in evidence.tests}]
+    if not_begun:
+        reasons.append(f"{counted(len(not_begun), 'selected test')} never began.")
+    if facts.status == "recovered":
+        reasons.append("The run was closed afterwards by `mcp-governance recover`, not by itself.")
+    if facts.status == "partial" and not reasons:
+        reasons.append("The test run stopped before all selected tests had run.")
+    return tuple(reasons)
+
+
+def checks(facts: RunFacts) -> tuple[tuple[str, str], ...]:
+    """The four questions about the file, each with what this page can say about it."""
+    if facts.key_is_ephemeral:
+        signer = (
+            "Unknown. The key was made for this run alone and kept nowhere, so nobody can vouch for it. "
+            "See `mcp-governance keygen`."
+        )
+    else:
+        signer = "A file cannot vouch for its own signer. Compare with the fingerprint your security team publishes:"
+    return (
+        ("Contents", "Not checked by this page. The command recomputes every record, screen and word of it."),
+        ("Seal", "Not checked by this page. The command checks both signatures and every sealed root."),
+        ("Signer not confirmed", signer),
+        ("Time not confirmed", "By the clock of the machine that ran the tests, no authority."),
+    )
+
+
+EXIT_CODES = (
+    ("0", "whole, and signed by the key you named"),
+    ("1", "altered after it was sealed"),
+    ("2", "not an evidence file"),
+    ("3", "unaltered but incomplete"),
+    ("4", "consistent, but signed by nobody you named"),
+)

@@ -1,0 +1,53 @@
+"""What the closing run knows about itself and no ledger record says: status, signer, profile, roots.
+
+Values only; nothing is read, counted or judged here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Profile = Literal["ticket", "full"]
+Status = Literal["complete", "partial", "recovered"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """Facts of one run, given to :func:`render` beside its evidence.
+
+    Args:
+        run: run id.
+        open_digest: hex SHA-256 of the open statement's payload.
+        fingerprint: `SHA256:` fingerprint of the identity key that signs the run.
+        key_is_ephemeral: the key was made for this run and is kept nowhere.
+        profile: `ticket` withholds labelled values and the screens that show them; `full` keeps all.
+        status: `complete`, `partial` or `recovered`, as the close statement will say.
+        finished_on: RFC 3339 UTC.
+        segments: (name, number of lines, hex Merkle root) of each closed segment, `main` first.
+        withheld_values: disclosures left out of the file.
+        withheld_screens: pictures left out because of what they may show.
+        omitted_screens: pictures left out because of their size.
+        environment: where it ran, one plain string each ("Linux x86-64", "Python 3.13.1", "CI job 48213").
+        versions: (component, version) pairs.
+        verify_command: the command line that checks the file, `SHA256:…` standing for the fingerprint.
+        judged: a policy decided on the calls.
+        status_reasons: why the status is not `complete`, one plain sentence each.
+    """
+
+    run: str
+    open_digest: str
+    fingerprint: str
+    key_is_ephemeral: bool
+    profile: Profile
+    status: Status
+    finished_on: str
+    segments: tuple[tuple[str, int, str], ...]
+    withheld_values: int = 0
+    withheld_screens: int = 0
+    omitted_screens: int = 0
+    environment: tuple[str, ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+    verify_command: str = "mcp-governance verify governance-report.html --trust SHA256:…"
+    judged: bool = True
+    status_reasons: tuple[str, ...] = ()

@@ -1,0 +1,265 @@
+"""The view model: frozen values that the page and the terminal show. From ledger records only.
+
+Leaves out how records are read (collect.py), what is said about them (text.py) and how it looks (page.py).
+A value that was withheld stands here as `Withheld`, never as an empty text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_mcp_governance.evidence.reader import Withheld
+
+Text = str | Withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Where and when a record was written: `t` as recorded, `us` microseconds since 1970, `m` ns in its segment."""
+
+    ref: str
+    segment: str
+    seq: int
+    t: str
+    us: int
+    m: int
+    test: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    at: Stamp
+    direction: str
+    kind: str
+    method: Text
+    conn: str
+    server: str
+    agent: str
+    tool: Text | None
+    synthesised: bool
+    about: str
+    problems: tuple[str, ...]
+    wire: Text
+    is_base64: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    at: Stamp
+    moment: str
+    rule: str
+    clause: str
+    verdict: str
+    effect: str
+    about: str
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    at: Stamp
+    agent: str
+    server: str
+    tool: Text | None
+    scope: str
+    scope_class: str
+    status: str
+    data: Text
+    how: str
+    about: str
+    fields: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A picture bound to a message; `digest` is empty when the capture failed."""
+
+    at: Stamp
+    kind: str
+    media_type: str
+    size: int
+    digest: Text
+    about: str
+    agent: str
+    moment: str
+    url: Text
+    title: Text
+    offset_ms: float | None
+    masked: bool
+    failed: bool
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    at: Stamp
+    kind: str
+    agent: str
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding; `number` counts in the order shown, `calls` are the numbers of the calls it is about."""
+
+    at: Stamp
+    number: int
+    state: str
+    mode: str
+    rule: str
+    clause: str
+    controls: tuple[str, ...]
+    refs: tuple[str, ...]
+    expected: bool
+    reason: Text
+    agent: str
+    server: str
+    tool: Text | None
+    scope: str
+    source: str
+    detail: tuple[tuple[str, Text], ...]
+    calls: tuple[int, ...]
+    concluded: bool = True
+
+    @property
+    def counts(self) -> bool:
+        """It fails the run: not expected by its test, and the policy enforces."""
+        return not self.expected and self.mode != "observe"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request with everything that was recorded about it."""
+
+    number: int
+    request: Message
+    answer: Message | None
+    delivered: Message | None
+    decisions: tuple[Decision, ...]
+    accesses: tuple[Access, ...]
+    screens: tuple[Screen, ...]
+    contexts: tuple[Context, ...]
+    findings: tuple[int, ...]
+    previous: int
+    state: str
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision on the request itself."""
+        return next((d for d in self.decisions if d.about == self.request.at.ref), None)
+
+    @property
+    def denied(self) -> bool:
+        return any(d.verdict == "deny" and d.effect != "forward" for d in self.decisions)
+
+    @property
+    def duration_ms(self) -> float | None:
+        """From the request to the answer by the recorder's own monotonic clock."""
+        last = self.answer or self.delivered
+        if last is None or last.at.segment != self.request.at.segment:
+            return None
+        return (last.at.m - self.request.at.m) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """One attempt of one test; `outcome` is empty when it never ended."""
+
+    __test__ = False
+    name: str
+    attempt: int
+    nodeid: Text
+    agent: str
+    controls: tuple[str, ...]
+    started: Stamp
+    ended: Stamp | None
+    outcome: str
+    failure: Text
+    mode: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    name: str
+    kind: str
+    digest: str
+    mode: str
+    text: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Split at newlines only, so that numbers agree with those in findings."""
+        return tuple(self.text.removesuffix("\n").split("\n")) if self.text else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One MCP server as its sessions named it."""
+
+    name: str
+    transport: str
+    title: str
+    protocol: str
+    command: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    selected: tuple[str, ...]
+    unaudited: int
+    deselected: int
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    at: Stamp
+    what: str
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOutput:
+    """A server's stderr, exit code, or a message that could not be passed on."""
+
+    at: Stamp
+    stream: str
+    server: str
+    agent: str
+    text: Text
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A whole run, joined. Calls, findings and messages are in the order of their recorded times."""
+
+    run: str
+    calls: tuple[Call, ...]
+    messages: tuple[tuple[Message, Decision | None], ...]
+    findings: tuple[Finding, ...]
+    accesses: tuple[Access, ...]
+    screens: tuple[Screen, ...]
+    contexts: tuple[Context, ...]
+    tests: tuple[TestRun, ...]
+    policies: tuple[PolicySource, ...]
+    modes: tuple[str, ...]
+    servers: tuple[Server, ...]
+    selection: Selection | None
+    gaps: tuple[Gap, ...]
+    outputs: tuple[ServerOutput, ...]
+    agents: tuple[str, ...]
+    missing_segments: tuple[str, ...]
+    producers: tuple[str, ...]
+    platforms: tuple[str, ...]
+    judged: bool
+    outcomes: tuple[tuple[str, int], ...]
+    missing_tests: tuple[str, ...]
+    unfinished_tests: int
+    records: int
+    first: Stamp | None
+    last: Stamp | None

@@ -1,0 +1,141 @@
+"""A run in figures and one verdict, from records only: `summarise(reader) -> RunSummary`.
+
+The same figures stand in the terminal and at the top of the page. Leaves out wording (text.py) and whether
+anything was altered: only the verifier says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pytest_mcp_governance.evidence.reader import EvidenceReader
+
+from .collect import collect
+from .model import Evidence, Finding
+
+Tone = Literal["bad", "warn", "ok", "neutral"]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingCount:
+    """`enforce` and `observe` count unexpected findings; `expected` those that their test provoked."""
+
+    enforce: int = 0
+    observe: int = 0
+    expected: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.enforce + self.observe + self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSummary:
+    agent: str
+    calls: int
+    denied: int
+    findings: int
+    screens: int
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One word, its colour, the headline sentences and up to four supporting ones."""
+
+    word: str
+    tone: Tone
+    headline: str
+    points: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    run: str
+    agents: tuple[AgentSummary, ...]
+    calls: int
+    denied: int
+    unanswered: int
+    unjudged: int
+    calls_with_screen: int
+    calls_broken: int
+    screens: int
+    reached: FindingCount
+    blocked: FindingCount
+    unproven: FindingCount
+    tests: tuple[tuple[str, int], ...]
+    unfinished_tests: int
+    gaps: int
+    judged: bool
+    modes: tuple[str, ...]
+    verdict: Verdict
+
+    @property
+    def unexpected(self) -> int:
+        """Findings that fail the run."""
+        return self.reached.enforce + self.blocked.enforce + self.unproven.enforce
+
+    @property
+    def observed(self) -> int:
+        return self.reached.observe + self.blocked.observe + self.unproven.observe
+
+    @property
+    def expected(self) -> int:
+        return self.reached.expected + self.blocked.expected + self.unproven.expected
+
+
+def summarise(reader: EvidenceReader) -> RunSummary:
+    """Figures and verdict of the run that `reader` opens. The verdict knows gaps, not the close status."""
+    return summary_of(collect(reader))
+
+
+def summary_of(evidence: Evidence, *, status: str = "complete", judged: bool = True) -> RunSummary:
+    """The same from evidence already collected; `status` and `judged` as the closing run knows them."""
+    from .text import verdict  # text.py words what this module counts
+
+    states = {s: _count(x for x in evidence.findings if x.state == s) for s in ("reached", "blocked", "unproven")}
+    broken = {n for x in evidence.findings if x.counts for n in x.calls}
+    figures = RunSummary(
+        run=evidence.run,
+        agents=tuple(_agent(evidence, name) for name in evidence.agents),
+        calls=len(evidence.calls),
+        denied=sum(c.denied for c in evidence.calls),
+        unanswered=sum(c.answer is None and c.delivered is None for c in evidence.calls),
+        unjudged=sum(c.state in ("unjudged", "undecided") for c in evidence.calls),
+        calls_with_screen=sum(any(not s.failed for s in c.screens) for c in evidence.calls),
+        calls_broken=len(broken),
+        screens=sum(not s.failed for s in evidence.screens),
+        reached=states["reached"],
+        blocked=states["blocked"],
+        unproven=states["unproven"],
+        tests=evidence.outcomes,
+        unfinished_tests=evidence.unfinished_tests,
+        gaps=len(evidence.gaps),
+        judged=judged and evidence.judged,
+        modes=evidence.modes,
+        verdict=Verdict("", "neutral", "", ()),
+    )
+    return replace(figures, verdict=verdict(figures, evidence, status=status))
+
+
+def _count(findings: Iterable[Finding]) -> FindingCount:
+    found = list(findings)
+    return FindingCount(
+        enforce=sum(x.counts for x in found),
+        observe=sum(not x.expected and x.mode == "observe" for x in found),
+        expected=sum(x.expected for x in found),
+    )
+
+
+def _agent(evidence: Evidence, name: str) -> AgentSummary:
+    calls = [c for c in evidence.calls if c.request.agent == name]
+    return AgentSummary(
+        agent=name,
+        calls=len(calls),
+        denied=sum(c.denied for c in calls),
+        findings=sum(x.agent == name and not x.expected for x in evidence.findings),
+        screens=sum(not s.failed for c in calls for s in c.screens),
+        scopes=tuple(sorted({a.scope for a in evidence.accesses if a.agent == name and a.scope})),
+    )

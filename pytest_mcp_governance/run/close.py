@@ -1,0 +1,239 @@
+"""Closes a run: counts what was recorded, renders the report, signs the close statement, packs the single file.
+
+The counts come from the records by the verifier's own recount, so that what is signed is what a reader recomputes.
+"""
+
+import base64
+import os
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.evidence import names
+from pytest_mcp_governance.evidence.container import pack
+from pytest_mcp_governance.evidence.keys import PublicKey
+from pytest_mcp_governance.evidence.ledger import SegmentSummary
+from pytest_mcp_governance.evidence.reader import EvidenceReader, Record
+from pytest_mcp_governance.evidence.recount import Recount
+from pytest_mcp_governance.evidence.source import FilteredSource, FolderSource, items
+from pytest_mcp_governance.evidence.statements import close_statement, read_bundle, sign_bundle
+from pytest_mcp_governance.evidence.tree import Tree
+from pytest_mcp_governance.policy.detectors import builtin_secrets
+from pytest_mcp_governance.report import render
+from pytest_mcp_governance.report.facts import RunFacts
+from pytest_mcp_governance.report.summary import RunSummary, summarise
+from pytest_mcp_governance.run.open import PRODUCER, OpenRun
+from pytest_mcp_governance.run.withhold import Withholding, withhold
+
+Status = Literal["complete", "partial"]
+_FALLBACK = (
+    b'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Governance evidence</title></head><body>'
+    b"<h1>The page of this report could not be drawn.</h1><p>The evidence is in this file all the same: check it with "
+    b"<code>mcp-governance verify</code>.</p>\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """What closing found out before it signs."""
+
+    segments: tuple[SegmentSummary, ...]
+    counted: Recount
+    status: Status
+    reasons: tuple[str, ...]
+    finished_on: str
+
+
+def close_run(
+    run: OpenRun, *, complete: bool, reason: str, workers: Mapping[str, bool], secrets: Set[str]
+) -> dict[str, object]:
+    """Close main's segment and sign the run.
+
+    Args:
+        run: the open run.
+        complete: the test session ended in order.
+        reason: why not, where it did not.
+        workers: each announced worker segment, and whether it closed.
+        secrets: values that the report withholds wherever they stand.
+
+    Returns:
+        The fields of `session.control.RunResult`.
+
+    Raises:
+        GovernanceError: nothing can be written; the run stays open and what is there verifies as INCOMPLETE.
+    """
+    main = run.segment.close()
+    folder = FolderSource(run.config.run_dir)
+    reader = EvidenceReader(folder)
+    keys = {str(r["name"]): str(r["key"]) for r in reader.records("main") if r["type"] == "segment"}
+    lost = [name for name, closed in workers.items() if not closed]
+    segments = (main, *(_summary(run.config.run_dir, name, keys[name]) for name in sorted(workers)))
+    closing = _conclude(reader, segments, complete=complete, reason=reason, lost=lost)
+    hidden = withhold(reader, secrets=secrets, detects_secret=_holds_secret, full=run.config.report == "full")
+    shown = FilteredSource(folder, hidden.disclosures, hidden.omitted_blobs)
+    problems: list[str] = []
+    view = _render(EvidenceReader(shown), run, closing, hidden, problems)
+    draft = pack(view, items(shown))
+    bundle = sign_bundle(
+        close_statement(
+            run=run.config.run,
+            open_digest=run.open_digest,
+            status=closing.status,
+            finished_on=closing.finished_on,
+            segments=segments,
+            counts=closing.counted.counts(),
+            policies=closing.counted.policies,
+            omitted=hidden.omitted,
+            view_sha256=draft.view_sha256,
+            item_list_sha256=draft.item_list_sha256,
+        ),
+        run.identity,
+    )
+    report = draft.finish(bundle)
+    _store(run.config.run_dir / names.CLOSE, bundle)
+    _store(run.config.run_dir / "report.html", report)
+    place = _copy(run.config.report_copy, report, run.config.run_dir / "report.html", problems)
+    return _result(run, closing, summarise(reader), place, len(report), read_bundle(bundle).digest, problems)
+
+
+def _summary(run_dir: Path, name: str, key: str) -> SegmentSummary:
+    """What is on the disk of a worker's segment; a torn last line does not count."""
+    tree = Tree()
+    source = FolderSource(run_dir)
+    if names.lines_path(name) in source.paths():
+        for line in source.lines(names.lines_path(name)):
+            if line.endswith(b"\n"):
+                tree.append(line[:-1])
+    return SegmentSummary(name, PublicKey(base64.b64decode(key)), tree.size, tree.root().hex())
+
+
+def _conclude(
+    reader: EvidenceReader,
+    segments: tuple[SegmentSummary, ...],
+    *,
+    complete: bool,
+    reason: str,
+    lost: list[str],
+) -> _Closing:
+    counted = Recount()
+    for record in reader.records():
+        counted.add(record)
+    reasons = [] if complete else [reason or "the test session did not end in order"]
+    reasons += [f"the recorder of segment {name} ended without closing it" for name in lost]
+    if counted.gaps:
+        reasons.append(f"the recorder itself lost records ({counted.gaps} gap(s))")
+    missing = sorted({*counted.missing, *(name for name, _ in counted.unfinished)})
+    if missing:
+        reasons.append(f"{len(missing)} test(s) have no end on record, first {missing[0]}")
+    return _Closing(
+        segments=segments,
+        counted=counted,
+        status="partial" if reasons else "complete",
+        reasons=tuple(reasons),
+        finished_on=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    )
+
+
+def _render(reader: EvidenceReader, run: OpenRun, closing: _Closing, hidden: Withholding, problems: list[str]) -> bytes:
+    facts = RunFacts(
+        run=run.config.run,
+        open_digest=run.open_digest,
+        fingerprint=run.identity.public.fingerprint,
+        key_is_ephemeral=run.ephemeral,
+        profile=run.config.report,
+        status=closing.status,
+        finished_on=closing.finished_on,
+        segments=tuple((s.name, s.lines, s.root) for s in closing.segments),
+        withheld_values=len(hidden.disclosures),
+        withheld_screens=hidden.screens,
+        omitted_screens=len(hidden.omitted),
+        environment=_environment(reader),
+        versions=((PRODUCER, version(PRODUCER)), *run.config.environment),
+        verify_command=f"mcp-governance verify {run.config.report_copy.name} --trust SHA256:…",
+        judged=closing.counted.judged,
+        status_reasons=closing.reasons,
+    )
+    try:
+        return render(reader, facts)
+    except Exception as error:  # evidence that cannot be drawn is evidence all the same, and has to be signed
+        problems.append(f"the report's page could not be drawn ({type(error).__name__}); its evidence is complete")
+        return _FALLBACK
+
+
+def _environment(reader: EvidenceReader) -> tuple[str, ...]:
+    first: Record = next(reader.records("main"), {})
+    return str(first.get("platform", "unknown platform")), f"Python {first.get('python')}"
+
+
+def _holds_secret(text: str) -> bool:
+    return bool(builtin_secrets(text))
+
+
+def _store(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        raise GovernanceError(f"{path} cannot be written: {error.strerror}. Free space, then run again.") from None
+
+
+def _copy(target: Path, report: bytes, original: Path, problems: list[str]) -> Path:
+    try:
+        _store(target, report)
+    except GovernanceError as error:
+        problems.append(f"{error} The report is at {original}")
+        return original
+    return target
+
+
+def _result(
+    run: OpenRun,
+    closing: _Closing,
+    summary: RunSummary,
+    report: Path,
+    report_bytes: int,
+    close_digest: str,
+    problems: list[str],
+) -> dict[str, object]:
+    states = {name: getattr(summary, name) for name in ("reached", "blocked", "unproven")}
+    return {
+        "run": run.config.run,
+        "run_dir": str(run.config.run_dir),
+        "report": str(report),
+        "report_bytes": report_bytes,
+        "status": closing.status,
+        "open_digest": run.open_digest,
+        "close_digest": close_digest,
+        "fingerprint": run.identity.public.fingerprint,
+        "key_is_ephemeral": run.ephemeral,
+        "judged": summary.judged,
+        "verdict": summary.verdict.headline,
+        "findings": {
+            name: {"enforce": c.enforce, "observe": c.observe, "expected": c.expected} for name, c in states.items()
+        },
+        "unexpected": summary.unexpected,
+        "unexpected_reached": summary.reached.enforce,
+        "agents": [
+            {
+                "agent": a.agent,
+                "calls": a.calls,
+                "denied": a.denied,
+                "findings": a.findings,
+                "screens": a.screens,
+                "scopes": list(a.scopes),
+            }
+            for a in summary.agents
+        ],
+        "tests": dict(summary.tests),
+        "problems": [*problems, *(closing.reasons if closing.status != "complete" else ())],
+        "notes": [],
+    }

@@ -1,0 +1,315 @@
+"""The pytest process's handle on its recorder: starts the process, calls it, says clearly when it is gone.
+
+Blocking and thread-safe, standard library only, so that a test run pays nothing for it before the first audited test.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pytest_mcp_governance.errors import GovernanceError, RecorderError
+from pytest_mcp_governance.session.rpc import decode_reply, encode_call
+from pytest_mcp_governance.session.server import INHERITED
+from pytest_mcp_governance.session.settings import PROGRAM, RECORDER_ENVIRONMENT, RecorderConfig
+
+_CALL_TIMEOUT_S = 60.0
+_FINISH_TIMEOUT_S = 600.0
+FindingFields = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What became of a run, for the gate and the terminal.
+
+    `findings` is state -> {"enforce": n, "observe": n, "expected": n}; `unexpected` counts unexpected findings in
+    enforce mode; `problems` are failures of the evidence itself, `notes` are worth a line and fail nothing.
+    """
+
+    run: str
+    run_dir: Path
+    report: Path | None
+    report_bytes: int
+    status: str
+    open_digest: str
+    close_digest: str
+    fingerprint: str
+    key_is_ephemeral: bool
+    judged: bool
+    verdict: str
+    findings: Mapping[str, Mapping[str, int]]
+    unexpected: int
+    unexpected_reached: int
+    agents: Sequence[Mapping[str, object]]
+    tests: Mapping[str, int]
+    problems: Sequence[str] = field(default=())
+    notes: Sequence[str] = field(default=())
+
+    @classmethod
+    def from_fields(cls, data: Mapping[str, object]) -> "RunResult":
+        """Read the reply of `finish_run`."""
+        values = {f.name: data[f.name] for f in fields(cls)}
+        values["run_dir"] = Path(str(values["run_dir"]))
+        values["report"] = Path(str(values["report"])) if values["report"] else None
+        return cls(**values)  # type: ignore[arg-type]  # written by run.close from the same names
+
+
+class Recorder:
+    """One recorder, seen from the process whose tests it records."""
+
+    def __init__(self, address: Mapping[str, object], process: "subprocess.Popen[bytes] | None", run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self._process = process
+        self._lock = threading.Lock()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(address["socket"]))
+        except OSError as error:
+            raise RecorderError(f"the recorder of {run_dir.name} cannot be reached: {error.strerror}") from None
+        self._socket.sendall(str(address["token"]).encode() + b"\n")
+        self._replies: BinaryIO = self._socket.makefile("rb")
+
+    @classmethod
+    def start(cls, config: RecorderConfig) -> "Recorder":
+        """Start a recorder process and wait until it records.
+
+        Raises:
+            GovernanceError: it could not start; the message says why (an unusable key, an unwritable folder, …).
+        """
+        process, address = spawn(config)
+        return cls(address, process, config.run_dir)
+
+    @classmethod
+    def attach_main(cls, config_or_run_dir: "RecorderConfig | Path") -> "Recorder":
+        """Reach the main recorder of a run that workers record.
+
+        Raises:
+            RecorderError: there is none.
+        """
+        run_dir = config_or_run_dir if isinstance(config_or_run_dir, Path) else config_or_run_dir.run_dir
+        path = run_dir.with_name(run_dir.name + ".control")
+        try:
+            address = cast(dict[str, object], decode_reply(path.read_bytes()))
+        except OSError:
+            raise RecorderError(
+                f"run {run_dir.name} has no main recorder any more; what is recorded stays in {run_dir} "
+                f"and can be checked with: mcp-governance verify {run_dir}"
+            ) from None
+        return cls(address, None, run_dir)
+
+    def call(self, operation: str, timeout_s: float = _CALL_TIMEOUT_S, **arguments: object) -> object:
+        """Call one operation and wait for its result.
+
+        Raises:
+            GovernanceError: what the recorder raised, or RecorderError when it is gone or does not answer.
+        """
+        with self._lock:
+            try:
+                self._socket.settimeout(timeout_s)
+                self._socket.sendall(encode_call(operation, arguments))
+                line = self._replies.readline()
+            except ValueError:
+                line = b""  # hung up already
+            except TimeoutError:
+                raise RecorderError(f"the recorder did not answer {operation!r} within {timeout_s:.0f} s") from None
+            except OSError:
+                line = b""
+        if not line:
+            self.close()
+            raise self._gone()
+        return decode_reply(line)
+
+    def _gone(self) -> RecorderError:
+        status = ""
+        if self._process is not None:
+            try:
+                code = self._process.wait(1.0)
+                status = f" with {signal.Signals(-code).name}" if code < 0 else f" with exit status {code}"
+            except subprocess.TimeoutExpired:
+                pass
+        return RecorderError(
+            f"the recorder process ended{status} before the run was closed.\n"
+            f"  What it had recorded is kept in {self.run_dir}\n"
+            f"  and can be checked with: mcp-governance verify {self.run_dir}\n"
+            "  Nothing after that moment was recorded, and no agent could reach a server through it."
+        )
+
+    # -- what the plugin asks ---------------------------------------------------------------------------------------
+
+    def selection(
+        self,
+        *,
+        selected: Sequence[str],
+        unaudited: int,
+        deselected: int,
+        collection: str,
+        shard: str | None = None,
+        group: str | None = None,
+    ) -> None:
+        """Say which tests this run set out to do."""
+        self.call(
+            "selection",
+            selected=list(selected),
+            unaudited=unaudited,
+            deselected=deselected,
+            collection=collection,
+            shard=shard,
+            group=group,
+        )
+
+    def start_test(
+        self,
+        *,
+        name: str,
+        nodeid: str,
+        attempt: int,
+        agent: str | None,
+        controls: Sequence[str],
+        policies: Sequence[Mapping[str, str]],
+        mode: str | None,
+    ) -> dict[str, object]:
+        """Begin a test attempt under the given policy sources (`name`, `kind`, `text`)."""
+        result = self.call(
+            "start_test",
+            name=name,
+            nodeid=nodeid,
+            attempt=attempt,
+            agent=agent,
+            controls=list(controls),
+            policies=[dict(p) for p in policies],
+            mode=mode,
+        )
+        return cast(dict[str, object], result)
+
+    def open_gateway(
+        self, *, servers: Mapping[str, Mapping[str, object]], agent: str, request: str | None, idle_ok: bool
+    ) -> dict[str, object]:
+        """Open a gateway; return its id (`gateway`) and the command for each server (`commands`)."""
+        result = self.call("open_gateway", servers=dict(servers), agent=agent, request=request, idle_ok=idle_ok)
+        return cast(dict[str, object], result)
+
+    def close_gateway(self, gateway: str) -> list[str]:
+        """Close a gateway; return what went wrong on its connections, in words."""
+        return cast(list[str], self.call("close_gateway", gateway=gateway))
+
+    def failures(self, gateway: str) -> list[str]:
+        """What went wrong on a gateway's connections so far, in words."""
+        return cast(list[str], self.call("failures", gateway=gateway))
+
+    def context(self, *, kind: str, text: str, agent: str) -> None:
+        """Record what led to the calls that follow: a request, a prompt or a model's message."""
+        self.call("context", kind=kind, text=text, agent=agent)
+
+    def expect_denied(self, rule: str | None) -> int:
+        """Begin to expect a denial; return the expectation's token."""
+        return cast(int, self.call("expect_denied", rule=rule))
+
+    def end_expectation(self, token: int) -> list[FindingFields]:
+        """End an expectation; return a finding where it was not met."""
+        return cast(list[FindingFields], self.call("end_expectation", token=token))
+
+    def require(self, requirement: Mapping[str, object]) -> list[FindingFields]:
+        """Register an inline assertion; return what already breaks it."""
+        return cast(list[FindingFields], self.call("require", requirement=dict(requirement)))
+
+    def standing(self) -> list[FindingFields]:
+        """What the policy has found so far in this test attempt."""
+        return cast(list[FindingFields], self.call("standing"))
+
+    def conclude(self) -> list[FindingFields]:
+        """Judge the test attempt as a whole and record the findings."""
+        return cast(list[FindingFields], self.call("conclude"))
+
+    def calls(self) -> list[dict[str, object]]:
+        """The tool calls of this test attempt, in order."""
+        return cast(list[dict[str, object]], self.call("calls"))
+
+    def accesses(self) -> list[dict[str, object]]:
+        """The data accesses of this test attempt, in order."""
+        return cast(list[dict[str, object]], self.call("accesses"))
+
+    def end_test(self, *, outcome: str, failure: str | None) -> list[FindingFields]:
+        """End the test attempt; connections still open are closed first. Return its findings."""
+        return cast(list[FindingFields], self.call("end_test", outcome=outcome, failure=failure))
+
+    def close_segment(self) -> None:
+        """A worker's recorder: close the segment and end."""
+        self.call("close_segment")
+        self._reap()
+
+    def finish_run(self, *, complete: bool, reason: str = "") -> RunResult:
+        """Main's recorder: conclude, render and sign the run, and end."""
+        result = self.call("finish_run", timeout_s=_FINISH_TIMEOUT_S, complete=complete, reason=reason)
+        self._reap()
+        return RunResult.from_fields(cast(dict[str, object], result))
+
+    def close(self) -> None:
+        """Hang up; a recorder whose test process is still there goes on."""
+        self._replies.close()
+        self._socket.close()
+
+    def _reap(self) -> None:
+        self.close()
+        if self._process is not None:
+            try:
+                self._process.wait(10.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def end(self) -> None:
+        """Hang up and end a recorder that this process started, without closing its run."""
+        self.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of a recorder that this process started."""
+        return self._process.pid if self._process else None
+
+
+def spawn(config: RecorderConfig) -> tuple["subprocess.Popen[bytes]", dict[str, object]]:
+    """Start a recorder process in a session of its own; return it and its address.
+
+    Raises:
+        GovernanceError: it could not start.
+    """
+    names = (*INHERITED, *RECORDER_ENVIRONMENT)
+    env = {k: os.environ[k] for k in names if k in os.environ}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=env,
+            start_new_session=True,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(config.to_json().encode() + b"\n")
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it ended at once; its reply, or its log, says why
+        line = process.stdout.readline()
+        process.stdout.close()
+        if line:
+            try:
+                return process, cast(dict[str, object], decode_reply(line))
+            except GovernanceError:
+                process.wait()
+                raise
+        process.wait()
+        log.seek(0)
+        last = log.read().decode("utf-8", "replace").strip().splitlines()[-3:]
+        said = " | ".join(last) or "no output"
+        raise RecorderError(f"the recorder process ended at its start with status {process.returncode}: {said}")

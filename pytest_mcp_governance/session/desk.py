@@ -1,0 +1,108 @@
+"""Main's desk: the one place of a run where segments are announced, and from which the run is closed.
+
+Keeps who has announced and who has closed; opening and closing the run itself is the `run` package's, passed in.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping, Set
+from typing import Protocol, cast
+
+from pytest_mcp_governance.errors import RecorderError
+from pytest_mcp_governance.evidence.ledger import Segment
+
+_WAIT_FOR_WORKERS_S = 20.0
+_POLL_S = 0.05
+
+
+class Finish(Protocol):
+    """Closes, renders and signs the run; passed in by the program because that is no business of a session."""
+
+    def __call__(
+        self, *, complete: bool, reason: str, workers: Mapping[str, bool], secrets: Set[str]
+    ) -> dict[str, object]:
+        """Return the fields of a `RunResult`. `workers` says of each announced segment whether it closed."""
+
+
+class MainDesk:
+    """Main's operations.
+
+    Args:
+        segment: main's segment.
+        finish: what closes the run.
+        secrets: values that the report must withhold.
+    """
+
+    def __init__(self, segment: Segment, finish: Finish, secrets: Set[str]) -> None:
+        self._segment = segment
+        self._finish = finish
+        self._secrets = set(secrets)
+        self._workers: dict[str, bool] = {}
+        self._pids: dict[str, int] = {}
+        self._selected = False
+        self.finished = False
+        self._result: dict[str, object] | None = None
+
+    async def perform(self, operation: str, arguments: Mapping[str, object]) -> object:
+        """Carry out one of main's operations.
+
+        Raises:
+            RecorderError: there is no such operation.
+        """
+        match operation:
+            case "selection":
+                self._selection(arguments)
+                return None
+            case "register":
+                return self._register(str(arguments["name"]), str(arguments["key"]), cast(int, arguments["pid"]))
+            case "secrets":
+                self._secrets |= set(cast(list[str], arguments["values"]))
+                return None
+            case "segment_closed":
+                self._workers[str(arguments["name"])] = True
+                return None
+            case "finish_run":
+                return await self._close(bool(arguments["complete"]), str(arguments.get("reason") or ""))
+        raise RecorderError(f"this recorder knows no operation {operation!r}")
+
+    def _selection(self, arguments: Mapping[str, object]) -> None:
+        # Every worker collects the same tests and says so; the first is as good as any.
+        if not self._selected:
+            self._selected = True
+            self._segment.append("selection", {k: v for k, v in arguments.items() if v is not None})
+
+    def _register(self, name: str, key: str, pid: int) -> str:
+        if name in self._workers:
+            raise RecorderError(f"segment {name!r} has been announced already")
+        self._workers[name] = False
+        self._pids[name] = pid
+        self._segment.append("segment", {"name": name, "key": key})
+        self._segment.checkpoint(sync=True)
+        return name
+
+    async def _wait_for_workers(self) -> None:
+        # A lost worker's segment stays "not closed" here, which makes the run partial.
+        patience_s = _WAIT_FOR_WORKERS_S
+        while patience_s > 0 and any(not closed and _alive(self._pids[n]) for n, closed in self._workers.items()):
+            await asyncio.sleep(_POLL_S)
+            patience_s -= _POLL_S
+
+    async def _close(self, complete: bool, reason: str) -> dict[str, object]:
+        if self._result is None:
+            await self._wait_for_workers()
+            self._result = self._finish(
+                complete=complete,
+                reason=reason,
+                workers=dict(self._workers),
+                secrets=frozenset(self._secrets),
+            )
+            self.finished = True
+        return self._result
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,122 @@
+"""Gateways: which token lets which agent reach which server, and the connections that came through each.
+
+Starts and ends relays; leaves what happens on a connection to `relay`.
+"""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_mcp_governance.session import shim
+from pytest_mcp_governance.session.relay import Relay
+from pytest_mcp_governance.session.server import ServerSpec
+from pytest_mcp_governance.session.trial import Trial
+
+_SETTLE_S = 3.0
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One `gateway()` or `connect()` block of a test: an agent, the servers it may reach, its connections."""
+
+    id: str
+    agent: str
+    trial: Trial
+    token_files: list[Path] = field(default_factory=list)
+    relays: dict[Relay, "asyncio.Task[None]"] = field(default_factory=dict)
+    closed: bool = False
+
+    def failures(self) -> list[str]:
+        """What went wrong on its connections, in words."""
+        return [relay.failure for relay in self.relays if relay.failure]
+
+
+class Gateways:
+    """All gateways of one recorder.
+
+    Args:
+        folder: short private folder for token files.
+        socket_path: the recorder's socket.
+        root: where relative paths of server entries start.
+    """
+
+    def __init__(self, folder: Path, socket_path: str, root: Path) -> None:
+        self._folder = folder
+        self._socket_path = socket_path
+        self._root = root
+        self._by_id: dict[str, Gateway] = {}
+        self._by_token: dict[str, tuple[Gateway, ServerSpec]] = {}
+        self._connections = 0
+
+    def open(
+        self, trial: Trial, servers: Mapping[str, Mapping[str, object]], agent: str
+    ) -> tuple[Gateway, dict[str, list[str]]]:
+        """Make a gateway and, for each server, the command that an agent starts instead of the server's own.
+
+        Raises:
+            ConfigurationError: a server's entry is wrong or its command is missing.
+        """
+        specs = [ServerSpec.from_mapping(name, entry, self._root) for name, entry in servers.items()]
+        for spec in specs:
+            spec.require_command()
+        gateway = Gateway(f"g{len(self._by_id) + 1}", agent, trial)
+        self._by_id[gateway.id] = gateway
+        return gateway, {spec.name: self._admit(gateway, spec) for spec in specs}
+
+    def _admit(self, gateway: Gateway, spec: ServerSpec) -> list[str]:
+        token = secrets.token_urlsafe(24)
+        path = self._folder / f"{gateway.id}-{spec.name}"
+        path.touch(mode=0o600)
+        path.write_text(f"{self._socket_path}\n{token}\n", encoding="utf-8")
+        gateway.token_files.append(path)
+        self._by_token[token] = (gateway, spec)
+        return [sys.executable, "-I", "-S", str(shim.__file__), str(path)]
+
+    async def serve(self, token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Relay one agent's connection until it ends; False where the token admits nobody."""
+        admitted = self._by_token.get(token)
+        if admitted is None or admitted[0].closed:
+            return False
+        gateway, spec = admitted
+        self._connections += 1
+        relay = Relay(
+            conn=f"c{self._connections}",
+            gateway=gateway.id,
+            agent=gateway.agent,
+            spec=spec,
+            trial=gateway.trial,
+            agent_in=reader,
+            agent_out=writer,
+        )
+        task = asyncio.create_task(relay.run())
+        gateway.relays[relay] = task
+        await asyncio.wait({task})
+        return True
+
+    async def close(self, gateway_id: str) -> list[str]:
+        """Admit nobody more, let connections end, cut those that do not; return what went wrong, in words."""
+        gateway = self._by_id[gateway_id]
+        if not gateway.closed:
+            gateway.closed = True
+            for path in gateway.token_files:
+                path.unlink(missing_ok=True)
+            running = {task for task in gateway.relays.values() if not task.done()}
+            if running:
+                _, late = await asyncio.wait(running, timeout=_SETTLE_S)
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
+        return gateway.failures()
+
+    async def close_all(self, trial: Trial | None = None) -> None:
+        """Close the gateways of one test attempt, or all."""
+        for gateway in list(self._by_id.values()):
+            if trial is None or gateway.trial is trial:
+                await self.close(gateway.id)
+
+    def failures(self, gateway_id: str) -> list[str]:
+        """What went wrong on a gateway's connections so far, in words."""
+        return self._by_id[gateway_id].failures()

@@ -1,0 +1,257 @@
+"""The recorder: the process beside a pytest process that owns a segment, serves agents and answers the plugin.
+
+Opens the socket, keeps the test attempts, and ends in order when it is told to or when the tests' process is gone.
+What becomes of the run afterwards is the `run` package's, reached through `MainDesk`.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+from pytest_mcp_governance.errors import ConfigurationError, LedgerWriteError, RecorderError
+from pytest_mcp_governance.evidence.ledger import Committed, Segment
+from pytest_mcp_governance.policy.engine import Judge
+from pytest_mcp_governance.policy.loader import load_policy
+from pytest_mcp_governance.session.desk import MainDesk
+from pytest_mcp_governance.session.gateways import Gateways
+from pytest_mcp_governance.session.resolve import FileResolver
+from pytest_mcp_governance.session.rpc import LINE_LIMIT_BYTES, Link, answer
+from pytest_mcp_governance.session.settings import RecorderConfig
+from pytest_mcp_governance.session.trial import Trial, finding_fields
+
+_TICK_S = 1.0
+_SECRET_NAME = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "AUTH", "COOKIE")
+Operation = Callable[[Mapping[str, object]], Awaitable[object]]
+
+
+class RecorderService:
+    """One recorder at work.
+
+    Args:
+        config: its settings.
+        segment: the ledger segment it alone writes.
+        desk: main's part, None in a worker's recorder.
+        link: the way to main, None in main itself.
+    """
+
+    def __init__(self, config: RecorderConfig, segment: Segment, *, desk: MainDesk | None, link: Link | None) -> None:
+        self._config = config
+        self._segment = segment
+        self._desk = desk
+        self._link = link
+        self._folder = Path(tempfile.mkdtemp(prefix="mcpg-", dir="/tmp" if os.path.isdir("/tmp") else None))
+        self._socket = str(self._folder / "s")
+        self._token = secrets.token_urlsafe(24)
+        self._gateways = Gateways(self._folder, self._socket, config.rootdir)
+        self._resolver = FileResolver(config.rootdir)
+        self._secrets = set(config.env_secrets)
+        self._trial: Trial | None = None
+        self._done = asyncio.Event()
+        self._owner = os.getppid()
+
+    async def serve(self, announce: Callable[[Mapping[str, object]], None]) -> None:
+        """Serve until the segment, or for main the run, is closed.
+
+        Args:
+            announce: called once with where and how to reach this recorder.
+        """
+        server = await asyncio.start_unix_server(self._connected, self._socket, limit=LINE_LIMIT_BYTES)
+        os.chmod(self._socket, 0o600)
+        ticking = asyncio.create_task(self._tick())
+        try:
+            announce({"socket": self._socket, "token": self._token, "pid": os.getpid()})
+            await self._done.wait()
+        finally:
+            ticking.cancel()
+            server.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            token = (await reader.readline()).decode("ascii", "replace").strip()
+            if secrets.compare_digest(token.encode(), self._token.encode()):
+                await answer(reader, writer, self._perform)
+            elif not await self._gateways.serve(token, reader, writer):
+                fields = {
+                    "stream": "forward",
+                    "text": Committed("a connection without a valid token was refused"),
+                }
+                self._segment.append("io", fields)
+        except (ConnectionError, LedgerWriteError):
+            pass  # the other side is gone, or the full disk is reported where the plugin asks next
+        finally:
+            writer.close()
+
+    async def _perform(self, operation: str, arguments: Mapping[str, object]) -> object:
+        handler: Operation | None = getattr(self, f"_op_{operation}", None)
+        if handler is not None:
+            return await handler(arguments)
+        if self._desk is not None:
+            result = await self._desk.perform(operation, arguments)
+            if self._desk.finished:
+                self._done.set()
+            return result
+        if self._link is not None and operation == "selection":
+            return await self._link.call(operation, **arguments)
+        raise RecorderError(f"this recorder knows no operation {operation!r}")
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if self._segment.unsealed:
+                with contextlib.suppress(LedgerWriteError):
+                    self._segment.checkpoint()
+            if self._is_orphan():
+                await self._end_as_orphan()
+
+    def _is_orphan(self) -> bool:
+        if self._config.main:
+            try:
+                os.kill(self._config.controller_pid, 0)
+            except ProcessLookupError:
+                return True
+            return False
+        return os.getppid() != self._owner
+
+    async def _end_as_orphan(self) -> None:
+        if self._desk is not None:
+            await self._gateways.close_all()
+            await self._desk.perform(
+                "finish_run", {"complete": False, "reason": "the test process ended without closing the run"}
+            )
+            self._done.set()
+        else:
+            await self._op_close_segment({})
+
+    # -- operations of the plugin ---------------------------------------------------------------------------------
+
+    async def _op_start_test(self, arguments: Mapping[str, object]) -> object:
+        test = (str(arguments["name"]), cast(int, arguments["attempt"]))
+        sources = cast(list[dict[str, str]], arguments["policies"])
+        policies = [load_policy(s["text"], name=s["name"], kind=s["kind"]) for s in sources]  # type: ignore[arg-type]  # the plugin sends one of its kinds
+        judge = Judge(
+            policies,
+            mode=arguments.get("mode"),  # type: ignore[arg-type]  # checked by the plugin, refused by the judge
+            resolver=self._resolver,
+            known_secrets=tuple(self._secrets),
+        )
+        self._trial = trial = Trial(self._segment, judge, test)
+        start: dict[str, object] = {"phase": "start", "nodeid": Committed(arguments["nodeid"])}
+        start |= {k: arguments[k] for k in ("agent", "controls") if arguments.get(k)}
+        trial.record("test", start)
+        listed = [
+            {"blob": self._segment.store_blob(s["text"].encode()), "name": s["name"], "kind": s["kind"]}
+            for s in sources
+        ]
+        lines = "".join(f"{s['blob']} {s['kind']}\n" for s in listed)
+        digest = hashlib.sha256(lines.encode()).hexdigest() if listed else None
+        trial.record("policy", {"sha256": digest, "sources": listed, "mode": judge.mode})
+        return {"policy_sha256": digest, "mode": judge.mode}
+
+    async def _op_open_gateway(self, arguments: Mapping[str, object]) -> object:
+        trial = self._current()
+        servers = cast(dict[str, dict[str, object]], arguments["servers"])
+        agent = str(arguments["agent"])
+        gateway, commands = self._gateways.open(trial, servers, agent)
+        await self._learn_secrets(servers)
+        trial.judge.gateway_opened(gateway.id, bool(arguments.get("idle_ok")))
+        if arguments.get("request"):
+            await self._op_context({"kind": "request", "text": arguments["request"], "agent": agent})
+        return {"gateway": gateway.id, "commands": commands}
+
+    async def _learn_secrets(self, servers: Mapping[str, Mapping[str, object]]) -> None:
+        found = {
+            value
+            for entry in servers.values()
+            for name, value in cast(dict[str, str], entry.get("env") or {}).items()
+            if len(value) >= 8 and any(part in name.upper() for part in _SECRET_NAME)
+        } - self._secrets
+        if found:
+            self._secrets |= found
+            if self._link is not None:
+                await self._link.call("secrets", values=sorted(found))
+            elif self._desk is not None:
+                await self._desk.perform("secrets", {"values": sorted(found)})
+
+    async def _op_close_gateway(self, arguments: Mapping[str, object]) -> object:
+        return await self._gateways.close(str(arguments["gateway"]))
+
+    async def _op_failures(self, arguments: Mapping[str, object]) -> object:
+        return self._gateways.failures(str(arguments["gateway"]))
+
+    async def _op_context(self, arguments: Mapping[str, object]) -> object:
+        fields = {
+            "kind": arguments["kind"],
+            "agent": arguments["agent"],
+            "text": Committed(arguments["text"]),
+        }
+        return self._current().record("context", fields)
+
+    async def _op_expect_denied(self, arguments: Mapping[str, object]) -> object:
+        return self._current().judge.expect_denied(cast("str | None", arguments.get("rule")))
+
+    async def _op_end_expectation(self, arguments: Mapping[str, object]) -> object:
+        return [finding_fields(f) for f in self._current().judge.end_expectation(cast(int, arguments["token"]))]
+
+    async def _op_require(self, arguments: Mapping[str, object]) -> object:
+        requirement = cast(Mapping[str, object], arguments["requirement"])
+        return [finding_fields(f) for f in self._current().judge.require(requirement)]
+
+    async def _op_standing(self, arguments: Mapping[str, object]) -> object:
+        return [finding_fields(f) for f in self._current().judge.standing()]
+
+    async def _op_conclude(self, arguments: Mapping[str, object]) -> object:
+        return [finding_fields(f) for f in self._current().conclude()]
+
+    async def _op_calls(self, arguments: Mapping[str, object]) -> object:
+        return [call.as_fields() for call in self._current().calls]
+
+    async def _op_accesses(self, arguments: Mapping[str, object]) -> object:
+        return list(self._current().accesses)
+
+    async def _op_end_test(self, arguments: Mapping[str, object]) -> object:
+        trial = self._current()
+        await self._gateways.close_all(trial)
+        findings = trial.conclude()
+        fields: dict[str, object] = {"phase": "end", "outcome": arguments["outcome"]}
+        if arguments.get("failure"):
+            fields["failure"] = Committed(arguments["failure"])
+        trial.record("test", fields)
+        self._segment.checkpoint(sync=True)
+        self._trial = None
+        return [finding_fields(f) for f in findings]
+
+    async def _op_close_segment(self, arguments: Mapping[str, object]) -> object:
+        await self._gateways.close_all()
+        summary = self._segment.close()
+        if self._link is not None:
+            with contextlib.suppress(RecorderError):
+                await self._link.call("segment_closed", name=summary.name)
+            self._link.close()
+        self._done.set()
+        return {"lines": summary.lines}
+
+    async def _op_finish_run(self, arguments: Mapping[str, object]) -> object:
+        if self._desk is None:
+            raise RecorderError("only the run's main recorder closes a run")
+        await self._gateways.close_all()
+        try:
+            return await self._desk.perform("finish_run", arguments)
+        finally:
+            # Let the reply leave before the loop ends.
+            asyncio.get_running_loop().call_later(0.05, self._done.set)
+
+    def _current(self) -> Trial:
+        if self._trial is None:
+            raise ConfigurationError(
+                "no audited test is running: use mcp_audit inside the test or fixture that asked for it, "
+                "and ask for the fixture anew in every test"
+            )
+        return self._trial

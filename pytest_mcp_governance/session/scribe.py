@@ -1,0 +1,171 @@
+"""What one connection writes into the ledger: its messages, its beginning and end, what came beside.
+
+Leaves out when it is written and what follows from it: that order is `relay`'s.
+"""
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+
+from pytest_mcp_governance.errors import LedgerWriteError
+from pytest_mcp_governance.evidence.ledger import Committed
+from pytest_mcp_governance.session.server import ServerSpec
+from pytest_mcp_governance.session.strict import parse
+from pytest_mcp_governance.session.trial import Trial
+from pytest_mcp_governance.session.wire import Direction, Message, plain_method, plain_tool, storable
+
+_IMAGE_TYPE = re.compile(r"image/[a-z0-9.+-]{1,40}")
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a connection tells about itself, for its `session` closed record."""
+
+    client: dict[str, str] | None = None
+    server_info: dict[str, str] | None = None
+    protocol: str | None = None
+    tools: list[object] = field(default_factory=list)
+    calls: int = 0
+
+    def learn(self, message: Message) -> None:
+        """Note what an initialize exchange or a tool listing says."""
+        if message.method == "initialize" and message.parsed.kind == "request":
+            params = message.parsed.fields.get("params")
+            self.client = _name_and_version(params, "clientInfo")
+        result = message.parsed.fields.get("result")
+        if not isinstance(result, dict) or message.request is None:
+            return
+        if message.method in ("initialize", "server/discover"):
+            self.server_info = _name_and_version(result, "serverInfo")
+            version = result.get("protocolVersion")
+            self.protocol = version[:32] if isinstance(version, str) else None
+        if message.method == "tools/list" and isinstance(result.get("tools"), list):
+            self.tools.extend(result["tools"])
+
+    def fields(self) -> dict[str, object]:
+        """The known ones, as fields of the record."""
+        known = {"client": self.client, "server_info": self.server_info, "protocol": self.protocol}
+        found: dict[str, object] = {k: v for k, v in known.items() if v is not None}
+        if self.tools:
+            text = json.dumps(self.tools, sort_keys=True)
+            found["tools_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        return found | {"calls": self.calls}
+
+
+class Scribe:
+    """Writes the records of one connection."""
+
+    def __init__(self, trial: Trial, *, conn: str, gateway: str, agent: str, spec: ServerSpec) -> None:
+        self.facts = Facts()
+        self._trial = trial
+        self._conn = conn
+        self._gateway = gateway
+        self._agent = agent
+        self._spec = spec
+
+    def learn(self, message: Message) -> None:
+        """Note what a message tells about the connection."""
+        self.facts.learn(message)
+
+    def images(self, message: Message, ref: str) -> None:
+        """Record the images of a result as blobs of their own."""
+        for media_type, data in _images(message.parsed.fields.get("result")):
+            fields = {"kind": "image", "media_type": media_type, "size": len(data), "masked": False}
+            bound = {"sha256": self._trial.commit_blob(data), "ref": ref, "agent": self._agent}
+            self._trial.record("blob", fields | bound)
+
+    def message(self, message: Message) -> str:
+        """Record a received message as it came; return its ref."""
+        fields: dict[str, object] = {
+            "direction": message.direction,
+            "kind": "invalid" if message.problems else message.parsed.kind,
+            "conn": self._conn,
+            "server": self._spec.name,
+            "agent": self._agent,
+            "source": "stdio",
+            "origin": "received",
+        }
+        fields |= _names(message.method, message.tool)
+        if message.id is not None:
+            short = isinstance(message.id, int) or len(message.id) <= 64
+            fields["id"] = storable(message.id) if short else Committed(storable(message.id))
+        if message.request is not None:
+            fields["ref"] = message.request.ref
+        if message.problems:
+            fields["problems"] = list(message.problems)
+        return self._trial.record("msg", fields | _wire(message.raw))
+
+    def synthesised(self, raw: bytes, direction: Direction, message: Message, ref: str) -> None:
+        """Record a message that the recorder made itself, in answer to or in the place of `message`."""
+        fields: dict[str, object] = {
+            "direction": direction,
+            "kind": parse(raw).kind,
+            "conn": self._conn,
+            "server": self._spec.name,
+            "agent": self._agent,
+            "source": "stdio",
+            "origin": "synthesised",
+            "ref": ref,
+        }
+        self._trial.record("msg", fields | _names(message.method, message.tool) | _wire(raw))
+
+    def session(self, state: str) -> None:
+        """Record that the connection opened or closed."""
+        fields: dict[str, object] = {
+            "state": state,
+            "conn": self._conn,
+            "gateway": self._gateway,
+            "transport": "stdio",
+            "server": self._spec.name,
+            "agent": self._agent,
+            "command_sha256": self._spec.digest,
+        }
+        self._trial.record("session", fields | (self.facts.fields() if state == "closed" else {}))
+
+    def io(self, stream: str, *, text: str | None = None, code: int | None = None) -> None:
+        """Record what came beside the messages: stderr, an exit status, a failed forward."""
+        fields: dict[str, object] = {"stream": stream, "conn": self._conn, "server": self._spec.name}
+        if text is not None:
+            fields["text"] = Committed(text)
+        if code is not None:
+            fields["code"] = code
+        with contextlib.suppress(LedgerWriteError):
+            self._trial.record("io", fields)
+
+
+def _names(method: str | None, tool: str | None) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for key, value, plain in (("method", method, plain_method), ("tool", tool, plain_tool)):
+        if value is not None:
+            fields[key] = plain(value) or Committed(storable(value))
+    return fields
+
+
+def _wire(raw: bytes) -> dict[str, object]:
+    try:
+        return {"wire": Committed(raw.decode("utf-8"))}
+    except UnicodeDecodeError:
+        return {"wire_b64": Committed(base64.b64encode(raw).decode())}
+
+
+def _name_and_version(holder: object, key: str) -> dict[str, str] | None:
+    info = holder.get(key) if isinstance(holder, dict) else None
+    if not isinstance(info, dict):
+        return None
+    return {k: str(storable(v))[:128] for k in ("name", "version") if isinstance(v := info.get(k), str)}
+
+
+def _images(result: object) -> list[tuple[str, bytes]]:
+    content = result.get("content") if isinstance(result, dict) else None
+    found = []
+    for part in content if isinstance(content, list) else []:
+        if isinstance(part, dict) and part.get("type") == "image" and isinstance(part.get("data"), str):
+            named = str(part.get("mimeType"))
+            media_type = named if _IMAGE_TYPE.fullmatch(named) else "application/octet-stream"
+            with contextlib.suppress(binascii.Error, ValueError):
+                found.append((media_type, base64.b64decode(part["data"], validate=True)))
+    return found

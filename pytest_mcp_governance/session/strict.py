@@ -1,0 +1,132 @@
+"""Strict parse of a copy of one MCP message: what recorder and server could read differently is named.
+
+Leaves out what to do about a problem (the policy decides) and framing (see `wire`). The bytes that are forwarded
+are never the ones made here.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["request", "result", "error", "notification", "invalid"]
+
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_TOP_KEYS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_PARAM_KEYS = frozenset({"name", "arguments", "uri"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One message as a strict reader sees it.
+
+    `problems` names everything on account of which another reader might see another message; it is empty for a
+    message that has one reading only. `value` is a best effort where there are problems, `None` where none is possible.
+    """
+
+    kind: Kind
+    value: object
+    problems: tuple[str, ...]
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """The message's members, empty where it is no object."""
+        return self.value if isinstance(self.value, dict) else {}
+
+
+def parse(raw: bytes) -> Parsed:
+    """Parse one line of an MCP stdio stream.
+
+    Args:
+        raw: the line's bytes without its `\\n`.
+
+    Returns:
+        The message and the problems that make it ambiguous. Raises nothing. Sources: JSON-RPC 2.0, RFC 8259
+        (sections 4, 6 and 8), MCP 2025-11-25 "stdio".
+    """
+    problems: list[str] = []
+    body = raw[:-1] if raw.endswith(b"\r") else raw
+    if body.startswith(b"\xef\xbb\xbf"):
+        problems.append("bom")
+        body = body[3:]
+    if _CONTROL.search(body):
+        problems.append("control-byte")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        problems.append("utf8")
+        text = body.decode("utf-8", "replace")
+    value = _load(text, problems)
+    if isinstance(value, dict):
+        return _classify(value, problems)
+    problems.append("batch" if isinstance(value, list) else "not-object")
+    return Parsed("invalid", value, _unique(problems))
+
+
+def _load(text: str, problems: list[str]) -> object:
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        made = dict(items)
+        if len(made) != len(items):
+            problems.append("duplicate-key")
+        return made
+
+    def constant(_: str) -> None:
+        problems.append("nan")
+
+    try:
+        value: object = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        problems.append("depth" if isinstance(error, RecursionError) else "syntax")
+        return None
+    if _SURROGATE_ESCAPE.search(text) and _has_lone_surrogate(value):
+        problems.append("surrogate")
+    return value
+
+
+def _has_lone_surrogate(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _classify(value: dict[str, object], problems: list[str]) -> Parsed:
+    if any(key not in _TOP_KEYS and key.lower() in _TOP_KEYS for key in value):
+        problems.append("case-variant")
+    params = value.get("params")
+    if isinstance(params, dict) and any(k not in _PARAM_KEYS and k.lower() in _PARAM_KEYS for k in params):
+        problems.append("case-variant")
+    if value.get("jsonrpc") != "2.0":
+        problems.append("jsonrpc-version")
+    kind = _kind(value)
+    if kind == "invalid":
+        problems.append("shape")
+    # Every problem makes the message one that two readers may read differently, so none of them keeps its kind.
+    return Parsed("invalid" if problems else kind, value, _unique(problems))
+
+
+def _kind(value: Mapping[str, object]) -> Kind:
+    if "method" in value:
+        if not isinstance(value["method"], str) or "result" in value or "error" in value:
+            return "invalid"
+        if "id" not in value:
+            return "notification"
+        return "request" if is_id(value["id"]) else "invalid"
+    if ("result" in value) == ("error" in value) or "params" in value:
+        return "invalid"
+    if "result" in value:
+        return "result" if is_id(value.get("id")) else "invalid"
+    # JSON-RPC 2.0, section 5: an error that answers an unreadable request has the id null.
+    return "error" if value.get("id") is None or is_id(value["id"]) else "invalid"
+
+
+def is_id(value: object) -> bool:
+    """Whether `value` may identify a request: an integer or a string (MCP forbids null, JSON-RPC fractions)."""
+    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _unique(problems: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(problems))

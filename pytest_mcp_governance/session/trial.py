@@ -1,0 +1,151 @@
+"""A test attempt as the recorder sees it: its place in the ledger, its judge, its calls and its findings.
+
+Binds the segment that records to the judge that decides; knows no transport and no process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from pytest_mcp_governance.evidence.ledger import Committed, Segment
+from pytest_mcp_governance.policy.engine import Access, Decision, Finding, Judge
+from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.session.wire import plain_tool, storable
+
+
+@dataclass(slots=True)
+class Call:
+    """One `tools/call`, as the test may ask about it."""
+
+    ref: str
+    agent: str
+    server: str
+    tool: str
+    arguments: object = field(repr=False)
+    verdict: str
+    rule: str
+    forwarded: bool
+    answered: bool = False
+    is_error: bool = False
+
+    def as_fields(self) -> dict[str, object]:
+        """JSON-able copy."""
+        return asdict(self)
+
+
+class Trial:
+    """Everything recorded and decided for one test attempt.
+
+    Args:
+        segment: the ledger segment of this recorder.
+        judge: the policy's state for this attempt.
+        test: clear test name and attempt, from 1.
+    """
+
+    def __init__(self, segment: Segment, judge: Judge, test: tuple[str, int]) -> None:
+        self.test = test
+        self.judge = judge
+        self.calls: list[Call] = []
+        self.accesses: list[dict[str, object]] = []
+        self.findings: list[Finding] = []
+        self._segment = segment
+        self._written: set[tuple[object, ...]] = set()
+
+    def record(self, type_: str, fields: Mapping[str, object]) -> str:
+        """Append a record to the ledger; return its ref.
+
+        Raises:
+            LedgerWriteError: it could not be stored, and nothing may be forwarded any more.
+        """
+        return self._segment.append(type_, fields, test=self.test)
+
+    def commit_blob(self, data: bytes) -> Committed:
+        """Store `data` beside the ledger; return the commitment of its digest."""
+        return self._segment.commit_blob(data)
+
+    def decide(self, event: Event, request: Event | None) -> Decision:
+        """Judge a recorded message and record the decision, before anything is forwarded.
+
+        Raises:
+            LedgerWriteError: the decision could not be stored.
+        """
+        decision = self.judge.decide(event, request)
+        fields: dict[str, object] = {
+            "moment": "before",
+            "rule": decision.rule,
+            "clause": decision.clause,
+            "verdict": decision.verdict,
+            "effect": decision.effect,
+            "ref": event.ref,
+        }
+        if decision.reason:
+            fields["reason"] = _committed(decision.reason)
+        if decision.resolved:
+            fields["resolved"] = _committed(dict(decision.resolved))
+        ref = self.record("decision", fields)
+        self.judge.recorded(event, decision, ref)
+        for access in decision.accesses:
+            self._record_access(access, event)
+        return decision
+
+    def called(self, gateway: str, call: Call | None) -> None:
+        """Note that something was asked through `gateway`: a tool call, or (None) a resource read."""
+        self.judge.gateway_call(gateway)
+        if call is not None:
+            self.calls.append(call)
+
+    def conclude(self) -> list[Finding]:
+        """Judge the attempt as a whole and record what was found and is not recorded yet; return all findings."""
+        self.findings = list(self.judge.conclude())
+        for finding in self.findings:
+            key = (finding.rule, finding.clause, finding.refs, finding.reason)
+            if key not in self._written:
+                self._written.add(key)
+                self._record_finding(finding)
+        return self.findings
+
+    def _record_access(self, access: Access, event: Event) -> None:
+        fields: dict[str, object] = {
+            "agent": event.agent or "",
+            "server": event.server,
+            "scope": access.scope,
+            "status": access.status,
+            "data": _committed(access.data),
+            "how": access.how,
+            "ref": event.ref,
+            "fields": [_committed(value) for value in access.fields],
+        }
+        if access.scope_class is not None:
+            fields["class"] = access.scope_class
+        if plain_tool(event.tool) is not None:
+            fields["tool"] = event.tool
+        ref = self.record("access", fields)
+        seen = {k: v for k, v in fields.items() if k not in ("data", "fields")}
+        self.accesses.append(seen | {"data": access.data, "record": ref})
+
+    def _record_finding(self, finding: Finding) -> None:
+        fields: dict[str, object] = {
+            "state": finding.state,
+            "mode": finding.mode,
+            "rule": finding.rule,
+            "clause": finding.clause,
+            "controls": list(finding.controls),
+            "refs": list(finding.refs),
+            "expected": finding.expected,
+            "reason": _committed(finding.reason),
+        }
+        named = ("agent", "server", "tool", "scope", "source")
+        fields |= {name: value for name in named if (value := getattr(finding, name)) is not None}
+        if finding.detail is not None:
+            fields["detail"] = _committed(dict(finding.detail))
+        self.record("finding", fields)
+
+
+def finding_fields(finding: Finding) -> dict[str, object]:
+    """A finding for the test process: its fields and, as `text`, the lines that a person reads."""
+    described = finding.describe()
+    text = described if isinstance(described, str) else "\n".join(described)
+    return asdict(finding) | {"text": text, "detail": dict(finding.detail or {})}
+
+
+def _committed(value: object) -> Committed:
+    return Committed(storable(value))

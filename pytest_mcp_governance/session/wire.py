@@ -1,0 +1,184 @@
+"""Framing of an MCP stdio stream and the join of answers with the requests they answer.
+
+Knows lines, ids and methods; leaves parsing to `strict`, decisions to the policy and transport to `relay`.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.session.strict import Parsed, is_id, parse
+
+Direction = Literal["c2s", "s2c"]
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+_PLAIN_METHOD = re.compile(r"[A-Za-z0-9_./$-]{1,100}")
+_PLAIN_TOOL = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+
+
+class FrameTooLong(Exception):
+    """A line grew past the limit before its newline came."""
+
+
+class LineSplitter:
+    """Cuts a byte stream at `\\n`, keeping every other byte.
+
+    Args:
+        max_bytes: longest line accepted, in bytes without its newline.
+    """
+
+    def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that `chunk` completes, without their newlines.
+
+        Raises:
+            FrameTooLong: the line under way is longer than the limit.
+        """
+        head, *rest = chunk.split(b"\n")
+        if not rest:
+            self._keep(head)
+            return []
+        self._keep(head)
+        lines = [b"".join(self._parts), *rest[:-1]]
+        self._parts, self._length = [], 0
+        self._keep(rest[-1])
+        return lines
+
+    def rest(self) -> bytes:
+        """What came after the last newline: a torn message when the stream has ended."""
+        return b"".join(self._parts)
+
+    def _keep(self, part: bytes) -> None:
+        self._length += len(part)
+        if self._length > self._max_bytes:
+            raise FrameTooLong
+        if part:
+            self._parts.append(part)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request under way: its record, its event and when it was forwarded (monotonic ns, 0 before)."""
+
+    ref: str
+    event: Event
+    id: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One received message, classified: what to record and what to decide on."""
+
+    raw: bytes
+    parsed: Parsed
+    direction: Direction
+    request: Request | None
+    method: str | None
+    tool: str | None
+    id: int | str | None
+    problems: tuple[str, ...]
+
+    def event(self, ref: str, *, conn: str, server: str, agent: str | None) -> Event:
+        """The message as the policy sees it."""
+        fields = self.parsed.fields
+        return Event(
+            ref=ref,
+            direction=self.direction,
+            kind="invalid" if self.problems else self.parsed.kind,
+            method=self.method,
+            conn=conn,
+            server=server,
+            agent=agent,
+            tool=self.tool,
+            params=fields.get("params"),
+            result=fields.get("result"),
+            error=fields.get("error"),
+            problems=self.problems,
+        )
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The requests under way on one connection, by direction and id: both sides count from 0 independently."""
+
+    _pending: dict[tuple[Direction, str, int | str], Request] = field(default_factory=dict)
+
+    def classify(self, raw: bytes, direction: Direction) -> Message:
+        """Parse `raw` and find the request that it answers."""
+        parsed = parse(raw)
+        fields = parsed.fields
+        problems = list(parsed.problems)
+        found = fields.get("id")
+        id_ = found if isinstance(found, int | str) and is_id(found) else None
+        request: Request | None = None
+        if parsed.kind in ("result", "error") and id_ is not None:
+            request = self._pending.get(self._key(_opposite(direction), id_))
+            if request is None:
+                problems.append("unknown-id")
+        if parsed.kind == "request" and id_ is not None and self._key(direction, id_) in self._pending:
+            problems.append("duplicate-id")
+        method = fields.get("method")
+        if request is not None:
+            method, tool = request.event.method, request.event.tool
+        else:
+            method = method if isinstance(method, str) else None
+            tool = _tool(method, fields.get("params"))
+        return Message(raw, parsed, direction, request, method, tool, id_, tuple(problems))
+
+    def asked(self, message: Message, ref: str, event: Event) -> Request | None:
+        """Remember a request until its answer comes, also one with problems that was passed on all the same."""
+        if message.method is None or message.id is None or message.request is not None:
+            return None
+        request = Request(ref, event, message.id)
+        self._pending[self._key(message.direction, message.id)] = request
+        return request
+
+    def answered(self, direction: Direction, request: Request) -> None:
+        """Forget the request that was answered in `direction`."""
+        self._pending.pop(self._key(_opposite(direction), request.id), None)
+
+    @property
+    def open_requests(self) -> tuple[Request, ...]:
+        """Requests that nobody has answered."""
+        return tuple(self._pending.values())
+
+    @staticmethod
+    def _key(direction: Direction, id_: int | str) -> tuple[Direction, str, int | str]:
+        return direction, type(id_).__name__, id_
+
+
+def plain_method(method: str | None) -> str | None:
+    """The method where it may stand in the clear, else None."""
+    return method if method is not None and _PLAIN_METHOD.fullmatch(method) else None
+
+
+def plain_tool(tool: str | None) -> str | None:
+    """The tool's name where it may stand in the clear, else None."""
+    return tool if tool is not None and _PLAIN_TOOL.fullmatch(tool) else None
+
+
+def _opposite(direction: Direction) -> Direction:
+    return "s2c" if direction == "c2s" else "c2s"
+
+
+def _tool(method: str | None, params: object) -> str | None:
+    if method != "tools/call" or not isinstance(params, dict):
+        return None
+    name = params.get("name")
+    return name if isinstance(name, str) else None
+
+
+def storable(value: object) -> object:
+    """`value` with lone surrogates, which no UTF-8 ledger can hold, written as `\\udXXX` escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {str(storable(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value

@@ -1,0 +1,17 @@
+"""The fixture that gives a test an inner suite."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.plugin.suites import Suite
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Suite]:
+    monkeypatch.delenv("MCP_GOVERNANCE_SIGNING_KEY", raising=False)
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.syspath_prepend(pytester.path)
+    yield Suite(pytester)
+    sys.modules.pop("scripted", None)

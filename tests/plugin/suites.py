@@ -1,0 +1,115 @@
+"""A small audited suite in a folder of its own, run by a pytest of its own, with real recorders and real servers."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pytest_mcp_governance.evidence.reader import EvidenceReader
+from pytest_mcp_governance.evidence.source import FolderSource
+
+SERVERS = Path(__file__).parents[1] / "servers"
+READ_ONLY = """\
+governance: 1
+policy: read-only
+rules:
+- {id: READ, allow: ["plain.get_*", "books.get_*"]}
+"""
+# Plugins of the development environment that say nothing about ours and take their time to load.
+_ELSEWHERE = ("playwright", "base_url", "asyncio", "randomly", "timeout", "hypothesispytest")
+_AGENT = '''
+import json, subprocess
+
+def run_agent(command, *calls):
+    """A scripted agent in a process of its own: makes the calls, returns what it was answered."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    answers = []
+    def say(**message):
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\\n")
+        process.stdin.flush()
+    with process:
+        client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "script", "version": "1"}}
+        say(id=0, method="initialize", params=client)
+        if process.stdout.readline():
+            say(method="notifications/initialized")
+            for number, (tool, arguments) in enumerate(calls, 1):
+                say(id=number, method="tools/call", params={"name": tool, "arguments": arguments})
+                answers.append(json.loads(process.stdout.readline() or "null"))
+        process.stdin.close()
+    return answers
+
+GET, PAY, DELETE = ("get_vendor", {"id": "v1"}), ("pay", {"amount": 5}), ("delete_vendor", {"id": "v1"})
+CRASH = ("crash", {})
+'''
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an inner run ended."""
+
+    status: int
+    text: str
+    folder: Path
+    outcomes: Mapping[str, int]
+
+    @property
+    def runs(self) -> list[Path]:
+        return sorted(p for p in (self.folder / ".mcp-governance" / "runs").glob("*") if p.is_dir())
+
+    @property
+    def records(self) -> list[Mapping[str, object]]:
+        """All records of the only run, main's segment first."""
+        (run,) = self.runs
+        return list(EvidenceReader(FolderSource(run)).records())
+
+    def of_type(self, kind: str) -> list[Mapping[str, object]]:
+        return [record for record in self.records if record["type"] == kind]
+
+    def ends(self) -> dict[tuple[object, object], object]:
+        """(test, attempt) -> outcome."""
+        ended = [record for record in self.of_type("test") if record["phase"] == "end"]
+        return {(record["test"], record["attempt"]): record["outcome"] for record in ended}
+
+
+class Suite:
+    """Files of an inner suite, and a way to run it."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.folder = pytester.path
+        self.write("scripted.py", _AGENT)
+        self.write("governance.policy.yaml", READ_ONLY)
+        self.declare("plain", "books")
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def declare(self, *names: str, **env: str) -> None:
+        """Write an mcp.json that declares these of the tests' servers."""
+        servers = {
+            name: {"command": sys.executable, "args": [str(SERVERS / f"{name}.py")], "env": env} for name in names
+        }
+        self.write("mcp.json", json.dumps({"mcpServers": servers}))
+
+    def test(self, body: str, name: str = "test_inner.py") -> None:
+        self.write(name, f"import pytest\nfrom scripted import *\n\n{body}")
+
+    def run(self, *args: str, workers: int = 0, with_plugins: tuple[str, ...] = ()) -> Ended:
+        """Run the suite; in this process unless workers or a plugin from elsewhere take part."""
+        quiet = [f"-pno:{name}" for name in _ELSEWHERE if name not in with_plugins]
+        parallel = [f"-n{workers}"] if workers else []
+        apart = bool(workers or with_plugins)
+        run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
+        result = run(*quiet, *parallel, *args)
+        text = result.stdout.str() + result.stderr.str()
+        try:
+            outcomes = result.parseoutcomes()
+        except ValueError:
+            outcomes = {}
+        return Ended(int(result.ret), text, self.folder, outcomes)

@@ -1,12 +1,12 @@
 """Runs the demo from nothing to a verified report, and prints the four answers in one screenful.
 
-Each step is a program of its own: set-up, key, pytest, verifier. Reads the answers from the report that
-it made, not from the run. Exits non-zero when any step failed. `--keep-key FOLDER` keeps the signing key.
+Each step is a program of its own: set-up, key, pytest, verifier. The answers are read from the report that
+came out, not from the run. Exits non-zero when any step failed. Signs with the key that
+MCP_GOVERNANCE_SIGNING_KEY names, else with a new one that is deleted at the end.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -33,10 +33,7 @@ class StepFailed(Exception):
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(description="Run the demo suite and verify its report.")
-    arguments.add_argument("--keep-key", type=Path, metavar="FOLDER", help="keep the signing key in this folder")
-    kept: Path | None = arguments.parse_args().keep_key
-    folder = kept or Path(tempfile.mkdtemp(prefix="mcp-governance-demo-"))
+    folder = Path(tempfile.mkdtemp(prefix="mcp-governance-demo-"))
     try:
         _step("set up the servers", [sys.executable, str(EXAMPLES / "setup_servers.py")])
         key = _signing_key(folder)
@@ -48,8 +45,7 @@ def main() -> int:
         print(f"\nThe demo failed: {failure}", file=sys.stderr)
         return 1
     finally:
-        if kept is None:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ Deterministic: fixed authors and dates, so the same commit ids on every machine.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parent
@@ -31,25 +31,18 @@ def build() -> Path:
         subprocess.CalledProcessError: git refuses; what it said is in `stderr`.
         OSError: there is no git on PATH, or the folder cannot be written.
     """
-    recipe = _recipe()
-    stamp = WORKSPACE / STAMP
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
-        return WORKSPACE
-    fresh = Path(tempfile.mkdtemp(prefix=".workspace-", dir=EXAMPLES))
-    try:
-        shutil.copytree(TEMPLATE, fresh, dirs_exist_ok=True)
-        (fresh / "ap" / "proposals").mkdir()
-        (fresh / "screens").mkdir()
-        _commit_ledger(fresh / "ledger")
-        (fresh / STAMP).write_text(recipe, encoding="utf-8")
-        shutil.rmtree(WORKSPACE, ignore_errors=True)
-        fresh.rename(WORKSPACE)
-    except OSError:
-        # Another worker of this run was faster; its workspace is the same as this one.
-        if not stamp.exists():
-            raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with (EXAMPLES / ".workspace.lock").open("w") as lock:
+        # pytest -n2: the first worker builds, the other waits and finds it done.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        recipe = _recipe()
+        stamp = WORKSPACE / STAMP
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != recipe:
+            shutil.rmtree(WORKSPACE, ignore_errors=True)
+            shutil.copytree(TEMPLATE, WORKSPACE)
+            (WORKSPACE / "ap" / "proposals").mkdir()
+            (WORKSPACE / "screens").mkdir()
+            _commit_ledger(WORKSPACE / "ledger")
+            stamp.write_text(recipe, encoding="utf-8")
     return WORKSPACE
 
 

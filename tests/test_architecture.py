@@ -1,4 +1,4 @@
-"""The arrows between packages, read from the imports: down the list is an error, so is a heavy import at pytest's edge."""
+"""The arrows between packages, read from the imports; and what may not be imported where, or not at load time."""
 
 import ast
 import sys
@@ -121,20 +121,14 @@ def test_a_package_that_stays_apart_does_not_import_its_neighbour(home: str, for
 @pytest.mark.parametrize(("home", "forbidden"), FORBIDDEN_MODULES.items())
 def test_a_package_does_not_know_what_is_not_its_business(home: str, forbidden: set[str]):
     wrong = [
-        found
-        for found in ALL
-        if found.home == home and ("*" in forbidden or found.target.split(".")[0] in forbidden)
+        found for found in ALL if found.home == home and ("*" in forbidden or found.target.split(".")[0] in forbidden)
     ]
     assert not wrong, listed(wrong)
 
 
 @pytest.mark.parametrize(("module", "homes"), ONLY_IN.items())
 def test_a_library_is_imported_in_its_one_place_only(module: str, homes: set[str]):
-    wrong = [
-        found
-        for found in ALL
-        if found.runs and found.target.split(".")[0] == module and found.file not in homes
-    ]
+    wrong = [found for found in ALL if found.runs and found.target.split(".")[0] == module and found.file not in homes]
     assert not wrong, listed(wrong)
 
 

@@ -24,6 +24,7 @@ _MEANING = {
 }
 _MISMATCH = "consistent, but not signed by a key you trust."
 _MAX_PROBLEMS = 20
+_MAX_CHARACTERS = 1_000
 _JSON_FIELDS = (
     "run status records sealed withheld omitted trusted_time signer trusted open_digest close_digest "
     "started_on finished_on segments findings tests selection policies notes"
@@ -94,7 +95,7 @@ def _words(report: Report, target: Path, *, trusting: bool) -> Iterator[str]:
         yield from _facts(report)
     yield from _problems(report.problems)
     for note in report.notes:
-        yield f"  note: {note}"
+        yield f"  note       {safe(note, _MAX_CHARACTERS)}"
 
 
 def _facts(report: Report) -> Iterator[str]:
@@ -135,7 +136,7 @@ _COLUMNS = (("enforce", "unexpected"), ("observe", "observed"), ("expected", "ex
 
 def _problems(problems: tuple[Problem, ...]) -> Iterator[str]:
     for problem in problems[:_MAX_PROBLEMS]:
-        yield f"  {problem.outcome.name.lower():<10} {problem}"
+        yield f"  {problem.outcome.name.lower():<10} {safe(str(problem), _MAX_CHARACTERS)}"
     if len(problems) > _MAX_PROBLEMS:
         yield f"  … and {len(problems) - _MAX_PROBLEMS:,} more problems (--json shows all)"
 

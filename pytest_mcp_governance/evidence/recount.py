@@ -9,6 +9,10 @@ from collections.abc import Mapping
 
 STATES = ("reached", "blocked", "unproven")
 _MODES = ("enforce", "observe")
+_TYPES = frozenset(
+    {"open", "segment", "selection", "test", "policy", "context", "session", "msg", "io", "decision", "access"}
+    | {"approval", "finding", "blob", "gap", "checkpoint", "close"}
+)
 Attempt = tuple[str, int]
 
 
@@ -18,7 +22,7 @@ class Recount:
     def __init__(self) -> None:
         self.gaps = 0
         self.selected: set[str] = set()
-        self.types: Counter[str] = Counter()
+        self.unknown = 0
         self._selection: dict[str, int] = {}
         self._started: set[Attempt] = set()
         self._outcomes: dict[Attempt, str] = {}
@@ -30,7 +34,7 @@ class Recount:
     def add(self, record: Mapping[str, object]) -> None:
         """Count one record; fields of the wrong type count as absent."""
         kind = record.get("type")
-        self.types[kind if isinstance(kind, str) else "?"] += 1
+        self.unknown += not (isinstance(kind, str) and kind in _TYPES)
         if kind == "decision":
             self._decision(record)
         elif kind == "finding":

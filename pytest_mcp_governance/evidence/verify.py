@@ -6,12 +6,9 @@ It imports nothing but `evidence`, evaluates no policy, writes nothing and raise
 """
 
 import hashlib
-import mmap
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from pytest_mcp_governance.errors import EvidenceError, GovernanceError
 from pytest_mcp_governance.evidence import closing, names, source, statements
@@ -20,30 +17,14 @@ from pytest_mcp_governance.evidence.outcome import Outcome, Problem, Report, Ver
 from pytest_mcp_governance.evidence.recount import Recount
 from pytest_mcp_governance.evidence.requirements import Facts, Requirement, parse_requirements, unmet
 from pytest_mcp_governance.evidence.safe_text import safe
-from pytest_mcp_governance.evidence.source import ContainerSource, FolderSource, Source
+from pytest_mcp_governance.evidence.source import ContainerSource, Source
+from pytest_mcp_governance.evidence.target import open_target
 from pytest_mcp_governance.evidence.trust import Trust, load_trust, parse_time
 from pytest_mcp_governance.evidence.walk import SegmentWalk, Walked
 
 __all__ = ["Outcome", "Problem", "Report", "Verdict", "verify"]
 
-_MAP_FROM_BYTES = 67_108_864
 _UNRELIABLE = (Outcome.TAMPERED, Outcome.MALFORMED)
-_RECORD_TYPES = frozenset(
-    {
-        "open",
-        "segment",
-        "selection",
-        "test",
-        "policy",
-        "context",
-        "session",
-        "msg",
-        "io",
-        "decision",
-        "access",
-    }
-    | {"approval", "finding", "blob", "gap", "checkpoint", "close"}
-)
 
 
 def verify(
@@ -64,44 +45,12 @@ def verify(
     try:
         trusted = tuple(load_trust(entry) for entry in trust)
         required = parse_requirements(tuple(require))
-        return _Verification(_open(target), trusted, required).report()
+        return _Verification(open_target(target), trusted, required).report()
     except GovernanceError as error:
         return Report(Outcome.MALFORMED, (Problem(Outcome.MALFORMED, safe(str(error), 1_000)),))
     except Exception as error:  # a verifier that dies on hostile bytes would be no verifier
         text = f"This cannot be read as evidence ({type(error).__name__})."
         return Report(Outcome.MALFORMED, (Problem(Outcome.MALFORMED, text),))
-
-
-def _open(target: str | os.PathLike[str] | bytes) -> Source:
-    if isinstance(target, bytes):
-        return ContainerSource(target)
-    path = Path(target)
-    shown = safe(str(path))
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return _open_folder(path, shown)
-        if not stat.S_ISREG(mode):
-            raise EvidenceError(f"{shown} is neither a file nor a folder.")
-        with path.open("rb") as file:
-            if path.stat().st_size >= _MAP_FROM_BYTES:
-                return ContainerSource(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            return ContainerSource(file.read())
-    except FileNotFoundError:
-        raise EvidenceError(f"{shown} does not exist. Name a governance report or a run folder.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise EvidenceError(f"{shown} cannot be read: {reason}.") from None
-
-
-def _open_folder(path: Path, shown: str) -> Source:
-    folder = FolderSource(path)
-    if names.OPEN not in folder.paths():
-        raise EvidenceError(
-            f"{shown} is no run folder: {names.OPEN} is missing. Run folders are "
-            ".mcp-governance/runs/<run>/; a report is a single .html file."
-        )
-    return folder
 
 
 @dataclass(slots=True)
@@ -293,10 +242,8 @@ class _Verification:
                 if reason is not None:
                     text = f"required: {safe(requirement.name)}; {reason}"
                     self._add(Outcome.REQUIREMENT, text)
-        unknown = sorted(count.types.keys() - _RECORD_TYPES)
-        if unknown:
-            number = sum(count.types[kind] for kind in unknown)
-            self._notes.append(f"{number} records are of types that this version does not know")
+        if count.unknown:
+            self._notes.append(f"{count.unknown} records are of types that this version does not know")
         ordered = tuple(sorted(self._problems, key=lambda problem: problem.outcome.value))
         return replace(report, outcome=worst(ordered), problems=ordered, notes=tuple(self._notes))
 

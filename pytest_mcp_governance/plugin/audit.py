@@ -148,7 +148,7 @@ class Audit:
         name = agent if agent is not None else self._agent
         if not isinstance(name, str) or not name.strip():
             raise ConfigurationError(
-                "no agent is named: pass agent=\"…\" or mark the test with @pytest.mark.mcp_governance(agent=\"…\")"
+                'no agent is named: pass agent="…" or mark the test with @pytest.mark.mcp_governance(agent="…")'
             )
         return name
 
@@ -238,9 +238,7 @@ class Connection:
 
         self._gateway.__enter__()
         gateway = self._gateway.id
-        self._session = connect(
-            self._gateway.command(self._server), diagnose=lambda: self._recorder.failures(gateway)
-        )
+        self._session = connect(self._gateway.command(self._server), diagnose=lambda: self._recorder.failures(gateway))
         try:
             return await self._session.__aenter__()
         except BaseException as error:

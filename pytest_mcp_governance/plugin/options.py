@@ -140,8 +140,7 @@ def _choice(given: _Given | None, name: str) -> str | None:
         return None
     if given.value not in _CHOICES[name]:
         raise pytest.UsageError(
-            f"mcp-governance: mcp_governance_{name} is {given.value!r}; it must be one of "
-            f"{', '.join(_CHOICES[name])}"
+            f"mcp-governance: mcp_governance_{name} is {given.value!r}; it must be one of {', '.join(_CHOICES[name])}"
         )
     return given.value
 

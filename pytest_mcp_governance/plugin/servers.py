@@ -50,8 +50,7 @@ def read_servers(path: Path, environ: Mapping[str, str]) -> dict[str, Server]:
             f'{path.name} has no object "mcpServers"; expected {{"mcpServers": {{"name": {{"command": …}}}}}}'
         )
     return {
-        name: _server(name, entry, path.parent, path.name, environ)
-        for name, entry in document["mcpServers"].items()
+        name: _server(name, entry, path.parent, path.name, environ) for name, entry in document["mcpServers"].items()
     }
 
 

@@ -59,7 +59,7 @@ def tighter_mode(terms: Terms, settings: Settings, sources: Sequence[PolicySourc
         enforcing = [source.name for source in sources if _own_mode(source) == "enforce"]
         if terms.mode == "observe" and settings.mode == "enforce":
             enforcing.append("--mcp-governance-mode")
-        if enforcing and "enforce" != terms.mode:
+        if enforcing and terms.mode != "enforce":
             asked = "the marker's mode" if terms.mode == "observe" else "--mcp-governance-mode"
             raise ConfigurationError(
                 f"{asked} is observe, but {' and '.join(enforcing)} says enforce; a mode can only be tightened. "

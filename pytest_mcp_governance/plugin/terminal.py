@@ -59,22 +59,19 @@ def _agent(agent: Mapping[str, object]) -> str:
 def _verdict(result: RunResult) -> str:
     if not result.judged:
         return (
-            "NOT JUDGED: no policy. Write governance.policy.yaml at rootdir, or name one with "
-            "--mcp-governance-policy"
+            "NOT JUDGED: no policy. Write governance.policy.yaml at rootdir, or name one with --mcp-governance-policy"
         )
-    counts = _totals(result.findings)
-    parts = [
-        f"{result.unexpected} unexpected" if result.unexpected else "no unexpected finding",
-        *(f"{counts[kind]} {word}" for kind, word in (("expected", "expected"), ("observe", "observed")) if counts[kind]),
-    ]
-    reached = f" ({result.unexpected_reached} reached data or had their effect)" if result.unexpected_reached else ""
-    return f"verdict: {', '.join(parts)}{reached}"
+    unexpected = _count(result.unexpected, "unexpected finding") if result.unexpected else "no unexpected finding"
+    reached = (
+        f", {result.unexpected_reached} of them reached data or had an effect" if result.unexpected_reached else ""
+    )
+    also = [f"{_total(result, kind)} {kind}" for kind in ("expected", "observed") if _total(result, kind)]
+    return f"verdict: {unexpected}{reached}" + (f"; besides {' and '.join(also)}" if also else "")
 
 
-def _totals(findings: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    return {
-        kind: sum(int(by_kind.get(kind, 0)) for by_kind in findings.values()) for kind in ("expected", "observe")
-    }
+def _total(result: RunResult, kind: str) -> int:
+    column = "observe" if kind == "observed" else kind
+    return sum(by_column.get(column, 0) for by_column in result.findings.values())
 
 
 def _anchors(result: RunResult, start: Path) -> list[str]:

@@ -124,7 +124,8 @@ def _completion(params: Mapping[str, object]) -> Subject:
 
 
 def _listen(params: Mapping[str, object]) -> Subject:
-    wanted = _object(params.get("notifications", {}), "notifications").get("resourceSubscriptions") or []
+    wanted = _optional(params.get("notifications"), "notifications").get("resourceSubscriptions")
+    wanted = [] if wanted is None else wanted
     if not isinstance(wanted, list):
         raise Shapeless("resourceSubscriptions is no list")
     uris = tuple(_name(uri, "the resource's URI") for uri in wanted)
@@ -150,14 +151,14 @@ def _requests(result: object) -> tuple[Subject, ...]:
     """What an `input_required` result asks of the agent's side."""
     if not isinstance(result, dict) or not ("inputRequests" in result or result.get("resultType") == "input_required"):
         return ()
-    asked = _object(result.get("inputRequests") or {}, "inputRequests")
+    asked = _optional(result.get("inputRequests"), "inputRequests")
     methods = [_object(question, "an input request").get("method") for question in asked.values()]
     return tuple(Subject(_ASKED.get(method, "unknown") if isinstance(method, str) else "unknown") for method in methods)
 
 
 def _responses(params: Mapping[str, object]) -> tuple[Subject, ...]:
     """What a retried request answers to such questions; the answer's shape says which question it was."""
-    given = _object(params.get("inputResponses") or {}, "inputResponses")
+    given = _optional(params.get("inputResponses"), "inputResponses")
     return tuple(_response(_object(response, "an input response")) for response in given.values())
 
 
@@ -183,8 +184,11 @@ def _object(value: object, what: str) -> Mapping[str, object]:
 
 
 def _arguments(params: Mapping[str, object]) -> Mapping[str, object]:
-    given = params.get("arguments")
-    return {} if given is None else _object(given, "arguments")
+    return _optional(params.get("arguments"), "arguments")
+
+
+def _optional(value: object, what: str) -> Mapping[str, object]:
+    return {} if value is None else _object(value, what)
 
 
 def _name(value: object, what: str) -> str:

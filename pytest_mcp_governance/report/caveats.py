@@ -8,7 +8,7 @@ from __future__ import annotations
 from .facts import RunFacts
 from .model import Evidence
 from .summary import RunSummary
-from .text import counted, joined, number
+from .text import counted, joined, number, sentence
 
 
 def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[str, str], ...]:
@@ -46,7 +46,7 @@ def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[
 
 
 def _always(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[str, str], ...]:
-    where = facts.environment[0] if facts.environment else (evidence.platforms or ("a test machine",))[0]
+    where = ", ".join(facts.environment[:2] or evidence.platforms[:1]) or "a test machine"
     named = {s.name for s in evidence.servers} | {c.request.server for c in evidence.calls}
     servers = counted(len(named - {""}), "MCP server")
     return (
@@ -74,22 +74,27 @@ def _tests_left_out(run: RunSummary, evidence: Evidence) -> list[tuple[str, str]
 
 def incomplete_reasons(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[str, ...]:
     """Why the run does not count as complete, one sentence each; empty when it does."""
-    reasons = list(facts.status_reasons)
-    if evidence.missing_segments:
-        reasons.append(f"Records of {joined(list(evidence.missing_segments))} are missing.")
+    reasons = [sentence(r) for r in facts.status_reasons] or _seen_in_the_records(run, evidence)
     for gap in evidence.gaps:
         lost = f"{counted(gap.count, 'item')} of {gap.what}" if gap.count else gap.what
         reasons.append(f"The recorder lost {lost}{': ' + gap.reason if gap.reason else ''}.")
-    if run.unfinished_tests:
-        reasons.append(f"{counted(run.unfinished_tests, 'test')} never ended.")
-    not_begun = [name for name in evidence.missing_tests if name not in {t.name for t in evidence.tests}]
-    if not_begun:
-        reasons.append(f"{counted(len(not_begun), 'selected test')} never began.")
     if facts.status == "recovered":
         reasons.append("The run was closed afterwards by `mcp-governance recover`, not by itself.")
     if facts.status == "partial" and not reasons:
         reasons.append("The test run stopped before all selected tests had run.")
     return tuple(reasons)
+
+
+def _seen_in_the_records(run: RunSummary, evidence: Evidence) -> list[str]:
+    reasons = []
+    if evidence.missing_segments:
+        reasons.append(f"Records of {joined(list(evidence.missing_segments))} are missing.")
+    if run.unfinished_tests:
+        reasons.append(f"{counted(run.unfinished_tests, 'test')} never ended.")
+    begun = {t.name for t in evidence.tests}
+    if not_begun := sum(name not in begun for name in evidence.missing_tests):
+        reasons.append(f"{counted(not_begun, 'selected test')} never began.")
+    return reasons
 
 
 def checks(facts: RunFacts) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from pytest_mcp_governance.evidence.reader import Withheld
 from .model import Text
 
 SHOWN_BYTES = 8 * 1024
+BRIEF_BYTES = 1024
 NAMED_LETTERS = 4
 
 NAMES = {
@@ -74,7 +75,10 @@ def show(text: Text, *, lines: bool = False, limit: int = SHOWN_BYTES) -> Markup
         return withheld()
     kept, left = clip(text, limit)
     body = Markup("<bdi>") + _chipped(kept, lines=lines) + Markup("</bdi>")
-    return body + cut_note(len(kept.encode("utf-8", "surrogatepass")), left) if left else body
+    if not left:
+        return body
+    size = len(kept.encode("utf-8", "surrogatepass"))
+    return body + cut_note(size, left, brief=limit < BRIEF_BYTES)
 
 
 def identifier(text: Text, *, limit: int = 200) -> Markup:
@@ -118,9 +122,12 @@ def withheld() -> Markup:
     return Markup('<span class="withheld" title="Left out of this file; its digest is sealed">withheld</span>')
 
 
-def cut_note(shown: int, left: int) -> Markup:
-    """Says how much of a text is shown."""
-    return Markup('<span class="cut">… {:,} of {:,} bytes shown</span>').format(shown, shown + left)
+def cut_note(shown: int, left: int, *, brief: bool = False) -> Markup:
+    """Says how much of a text is shown; briefly, where the text stands in a line."""
+    said = f"{shown:,} of {shown + left:,} bytes shown"
+    if brief:
+        return Markup('<span class="u" title="{}">…</span>').format(said)
+    return Markup('<span class="cut">… {}</span>').format(said)
 
 
 def clip(text: str, limit: int) -> tuple[str, int]:

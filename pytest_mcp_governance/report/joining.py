@@ -190,6 +190,7 @@ def _rank(finding: Finding) -> tuple[bool, bool, int, int]:
 
 def _state(findings: list[Finding], decisions: Iterable[Decision]) -> str:
     """The one word for a call: its worst finding, else how it was decided."""
+    decisions = list(decisions)
     if findings:
         worst = min(findings, key=_rank)
         if worst.expected:
@@ -198,6 +199,8 @@ def _state(findings: list[Finding], decisions: Iterable[Decision]) -> str:
     rules = [d.rule for d in decisions]
     if any(d.verdict == "deny" for d in decisions):
         return "blocked"
+    if any(d.verdict == "observe" for d in decisions):
+        return "observed"
     if not rules:
         return "undecided"
     return "unjudged" if "NOT-JUDGED" in rules else "allowed"

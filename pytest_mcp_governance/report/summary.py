@@ -86,9 +86,14 @@ class RunSummary:
         return self.reached.expected + self.blocked.expected + self.unproven.expected
 
 
-def summarise(reader: EvidenceReader) -> RunSummary:
-    """Figures and verdict of the run that `reader` opens. The verdict knows gaps, not the close status."""
-    return summary_of(collect(reader))
+def summarise(reader: EvidenceReader, *, status: str = "complete") -> RunSummary:
+    """Figures and verdict of the run that `reader` opens.
+
+    Args:
+        reader: the run's evidence, whole or with values withheld; both give the same figures.
+        status: as the close statement says it; records alone show gaps and missing segments.
+    """
+    return summary_of(collect(reader), status=status)
 
 
 def summary_of(evidence: Evidence, *, status: str = "complete", judged: bool = True) -> RunSummary:

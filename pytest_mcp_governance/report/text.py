@@ -13,6 +13,7 @@ from .model import Call, Evidence, Finding, Screen, Text
 from .summary import RunSummary, Tone, Verdict
 
 MAX_POINTS = 4
+MAX_SENTENCE = 400
 
 # A call's or finding's state: the label of its chip, the chip's colour class, what it means.
 STATES: dict[str, tuple[str, str, str]] = {
@@ -75,6 +76,11 @@ def capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
+def sentence(clause: str) -> str:
+    """A clause with a capital and a full stop, whatever it came with."""
+    return capital(clause.rstrip(". ")) + "."
+
+
 def tool_name(server: str, tool: Text | None) -> str:
     """`server.tool`, as policies name it."""
     called = "(withheld tool)" if isinstance(tool, Withheld) else tool
@@ -95,10 +101,7 @@ def verdict(run: RunSummary, evidence: Evidence, *, status: str = "complete") ->
         headline = "This record is incomplete. " + _so_far(run)
         return _worded("Incomplete", "warn", headline, points)
     if not run.judged:
-        left = run.calls - run.unjudged
-        all_of = f"no policy decided on {'it' if run.calls == 1 else 'them'}" if not left else f"{number(run.unjudged)} of them had no policy"
-        headline = f"Recorded, not judged: {_who_called(run)}, and {all_of}."
-        return _worded("Not judged", "neutral", headline, points)
+        return _worded("Not judged", "neutral", _unjudged_headline(run), points)
     if failed:
         return _worded("Tests failed", "bad", f"{counted(failed, 'test')} failed. {_kept(run)}", points)
     if not run.calls or not run.tests:
@@ -109,7 +112,7 @@ def verdict(run: RunSummary, evidence: Evidence, *, status: str = "complete") ->
 
 
 def _worded(name: str, tone: Tone, headline: str, points: tuple[str, ...]) -> Verdict:
-    return Verdict(name, tone, plain(headline), tuple(plain(p) for p in points))
+    return Verdict(name, tone, plain(headline, MAX_SENTENCE), tuple(plain(p, MAX_SENTENCE) for p in points))
 
 
 def _findings_headline(run: RunSummary) -> str:
@@ -161,6 +164,13 @@ def _so_far(run: RunSummary) -> str:
         return f"It holds {counted(run.calls, 'call')}, not judged."
     what = _kept(run)
     return f"In what it holds, {what[:1].lower()}{what[1:]}"
+
+
+def _unjudged_headline(run: RunSummary) -> str:
+    some = run.unjudged < run.calls
+    it = "it" if run.calls == 1 else "them"
+    rest = f"{number(run.unjudged)} of them had no policy" if some else f"no policy decided on {it}"
+    return f"Recorded, not judged: {_who_called(run)}, and {rest}."
 
 
 def _who_called(run: RunSummary) -> str:

@@ -21,7 +21,6 @@ from pytest_mcp_governance.evidence.reader import EvidenceReader, Record
 from pytest_mcp_governance.evidence.recount import Recount
 from pytest_mcp_governance.evidence.source import FilteredSource, FolderSource, items
 from pytest_mcp_governance.evidence.statements import close_statement, read_bundle, sign_bundle
-from pytest_mcp_governance.evidence.tree import Tree
 from pytest_mcp_governance.policy.detectors import builtin_secrets
 from pytest_mcp_governance.report import render
 from pytest_mcp_governance.report.facts import RunFacts
@@ -69,9 +68,10 @@ def close_run(
     main = run.segment.close()
     folder = FolderSource(run.config.run_dir)
     reader = EvidenceReader(folder)
-    keys = {str(r["name"]): str(r["key"]) for r in reader.records("main") if r["type"] == "segment"}
+    announced = [r for r in reader.records("main") if r["type"] == "segment"]
+    keys = {str(r["name"]): PublicKey(base64.b64decode(str(r["key"]))) for r in announced}
     lost = [name for name, closed in workers.items() if not closed]
-    segments = (main, *(_summary(run.config.run_dir, name, keys[name]) for name in sorted(workers)))
+    segments = (main, *(reader.summarise(name, keys[name]) for name in sorted(workers)))
     closing = _conclude(reader, segments, complete=complete, reason=reason, lost=lost)
     hidden = withhold(reader, secrets=secrets, detects_secret=_holds_secret, full=run.config.report == "full")
     shown = FilteredSource(folder, hidden.disclosures, hidden.omitted_blobs)
@@ -98,17 +98,6 @@ def close_run(
     _store(run.config.run_dir / "report.html", report)
     place = _copy(run.config.report_copy, report, run.config.run_dir / "report.html", problems)
     return _result(run, closing, summarise(reader), place, len(report), read_bundle(bundle).digest, problems)
-
-
-def _summary(run_dir: Path, name: str, key: str) -> SegmentSummary:
-    """What is on the disk of a worker's segment; a torn last line does not count."""
-    tree = Tree()
-    source = FolderSource(run_dir)
-    if names.lines_path(name) in source.paths():
-        for line in source.lines(names.lines_path(name)):
-            if line.endswith(b"\n"):
-                tree.append(line[:-1])
-    return SegmentSummary(name, PublicKey(base64.b64decode(key)), tree.size, tree.root().hex())
 
 
 def _conclude(

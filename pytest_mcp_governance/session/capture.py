@@ -22,6 +22,7 @@ Moment = Literal["before", "after"]
 
 # A hidden tab can take minutes to answer; a call waits this long and no longer.
 CAP_S = 0.6
+_WARM_UP_S = 5.0
 _JPEG_QUALITY = 60
 
 
@@ -79,8 +80,9 @@ class PageWatch:
     call), it passes it as `current_url`; of the pages that show it the last active one is taken.
     """
 
-    def __init__(self, connection: CdpConnection) -> None:
+    def __init__(self, connection: CdpConnection, cap_s: float) -> None:
         self._connection = connection
+        self._cap_s = cap_s
         self._pages: dict[str, _Page] = {}
         self._front: str | None = None
         self._activity = 0
@@ -88,22 +90,28 @@ class PageWatch:
         connection.on_event = self._on_event
 
     @classmethod
-    async def connect(cls, ws_url: str) -> PageWatch:
+    async def connect(cls, ws_url: str, *, cap_s: float = CAP_S) -> PageWatch:
         """Watch the browser whose own websocket is `ws_url`.
+
+        Args:
+            ws_url: `ws://127.0.0.1:PORT/devtools/browser/ID`.
+            cap_s: how long a picture may take, in seconds.
 
         Raises:
             CaptureError: no browser answers there.
         """
-        watch = cls(await CdpConnection.open(ws_url))
+        watch = cls(await CdpConnection.open(ws_url), _WARM_UP_S)
         try:
             await watch._connection.call("Target.setDiscoverTargets", {"discover": True})
+            await watch.frame("before")  # thrown away: a browser's first picture takes several times as long
+            watch._cap_s = cap_s
         except BaseException:
             await watch.close()
             raise
         return watch
 
     async def frame(self, moment: Moment, *, current_url: str | None = None) -> Frame | FrameFailure:
-        """Take one JPEG of the active page, within 0.6 seconds or not at all.
+        """Take one JPEG of the active page, within the cap or not at all.
 
         A request that got no answer in time stays pending in the browser, and no second one is sent to that
         page until it is answered; its late picture is dropped, because it shows another moment.
@@ -115,7 +123,7 @@ class PageWatch:
         asked = time.monotonic_ns()
         page: _Page | None = None
         try:
-            async with asyncio.timeout(CAP_S):
+            async with asyncio.timeout(self._cap_s):
                 while True:
                     page = await self._active_page(current_url)
                     data = await self._shoot_unless_closed(page)
@@ -125,8 +133,7 @@ class PageWatch:
         except CaptureError as error:
             return FrameFailure(moment, str(error), page.id if page else None, asked)
         except TimeoutError:
-            reason = page.why_silent() if page else f"the browser did not answer within {CAP_S} s"
-            return FrameFailure(moment, reason, page.id if page else None, asked)
+            return FrameFailure(moment, self._why_silent(page), page.id if page else None, asked)
         taken = time.monotonic_ns()
         return Frame(moment, data, "image/jpeg", page.id, page.url, page.title, viewport, asked, taken)
 
@@ -183,7 +190,15 @@ class PageWatch:
         finally:
             if page.asker is not shot:
                 shot.cancel()  # never sent: its turn had not come
+        if shot.cancelled() and page.crashed:
+            raise CaptureError("the page crashed")
         return None if shot.cancelled() else shot.result()
+
+    def _why_silent(self, page: _Page | None) -> str:
+        if page is not None and page.crashed:
+            return "the page crashed"
+        name = "the browser" if page is None else "the page"
+        return f"{name} did not answer within {self._cap_s} s: busy, hidden, or waiting in a dialog"
 
     def _forget(self, task: asyncio.Task[bytes]) -> None:
         self._tasks.discard(task)
@@ -191,8 +206,10 @@ class PageWatch:
             task.exception()  # read it: a late error has nobody left to tell
 
     def _on_event(self, method: str, params: CdpObject) -> None:
-        if method == "Target.targetCrashed" and str(params.get("targetId")) in self._pages:
-            self._pages[str(params.get("targetId"))].crashed = True
+        crashed = self._pages.get(str(params.get("targetId")))
+        if method == "Target.targetCrashed" and crashed is not None:
+            crashed.crashed = True
+            crashed.give_up()
         elif method == "Target.detachedFromTarget":
             for page in self._pages.values():
                 page.detached(str(params.get("sessionId")))
@@ -226,17 +243,15 @@ class _Page:
         except binascii.Error as error:
             raise CaptureError("the browser's picture is not base64") from error
 
-    def why_silent(self) -> str:
-        if self.crashed:
-            return "the page crashed"
-        return f"the page did not answer within {CAP_S} s: busy, hidden, or waiting in a dialog"
+    def give_up(self) -> None:
+        """End the pending request: the browser does not answer for a page that is no more."""
+        if self.asker is not None:
+            self.asker.cancel()
 
     def detached(self, session: str) -> None:
-        """End the pending request: the browser does not answer for a page that is no more."""
         if session == self._session:
             self._session = None
-            if self.asker is not None:
-                self.asker.cancel()
+            self.give_up()
 
     async def _attach(self, connection: CdpConnection) -> str:
         if self._session is None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pytest_mcp_governance.evidence import names
 from pytest_mcp_governance.evidence.container import pack
@@ -23,6 +24,14 @@ from pytest_mcp_governance.evidence.statements import (
     read_bundle,
     sign_bundle,
 )
+
+# Slow machines are not what these properties are about, and the runs that fixtures make are never changed for good.
+settings.register_profile(
+    "evidence",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("evidence")
 
 RUN = "20261123t061500z-3f9a1c"
 VIEW = b"<!doctype html><html><body><h1>One call was denied.</h1>\n"

@@ -8,7 +8,7 @@ import os
 import stat
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_mcp_governance.errors import EvidenceError, LedgerWriteError
@@ -37,7 +37,7 @@ def reader_of(segment, tmp_path):
     return EvidenceReader(FolderSource(tmp_path / "run"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(clear=st.text(), value=JSON)
 def test_what_is_recorded_is_read_back(tmp_path_factory, clear, value):
     folder = tmp_path_factory.mktemp("run")

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_mcp_governance.evidence import append_file, container, names
@@ -28,7 +28,9 @@ def test_no_byte_of_any_file_of_a_run_can_be_changed(builder):
     chance = random.Random(1)
     for path in evidence_files(made.folder):
         whole = path.read_bytes()
-        for position in range(len(whole)):
+        # Statements are long and of one kind, base64: a sample of them. Everything else byte by byte.
+        step = 4 if path.name.endswith(".sigstore.json") else 1
+        for position in range(chance.randrange(step), len(whole), step):
             changed = bytearray(whole)
             changed[position] ^= chance.choice((1, 2, 0x20, 0x80))
             path.write_bytes(changed)
@@ -37,7 +39,7 @@ def test_no_byte_of_any_file_of_a_run_can_be_changed(builder):
         path.write_bytes(whole)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_bytes_can_be_replaced_inserted_or_removed(made, data):
     path = data.draw(st.sampled_from(evidence_files(made.folder)))
@@ -63,7 +65,7 @@ def test_no_byte_of_the_visible_page_can_be_changed(made):
         assert verify(bytes(changed), trust=[made.fingerprint]).outcome is Outcome.TAMPERED
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(position=st.integers(0, 10**9), flip=st.integers(1, 255))
 def test_no_byte_of_the_single_file_can_be_changed(made, position, flip):
     changed = bytearray(made.file)
@@ -72,7 +74,7 @@ def test_no_byte_of_the_single_file_can_be_changed(made, position, flip):
     assert report.outcome in (Outcome.TAMPERED, Outcome.MALFORMED)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(length=st.integers(0, 10**9))
 def test_a_truncated_file_is_malformed(made, length):
     report = verify(made.file[: length % len(made.file)], trust=[made.fingerprint])
@@ -177,14 +179,14 @@ def test_an_unclosed_run_does_not_hide_a_changed_sealed_record(builder):
     assert verify(run.folder, trust=[run.identity.public]).outcome is Outcome.TAMPERED
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300), st.booleans())
 def test_verify_raises_nothing_whatever_the_bytes(data, with_marker):
     target = b"<html>" + container.MARKER + data + container.TAIL if with_marker else data
     assert verify(target).outcome is Outcome.MALFORMED
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(data=st.data(), junk=st.one_of(st.binary(max_size=200), st.just(b"[" * 100_000), st.just(b"1" * 10_000)))
 def test_verify_raises_nothing_whatever_an_item_holds(made, data, junk):
     source = ContainerSource(made.file)

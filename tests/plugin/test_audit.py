@@ -24,14 +24,17 @@ def test_agent(mcp_audit):
 
 
 def test_calls_and_accesses_are_there_to_be_read(suite: Suite):
-    suite.write("governance.policy.yaml", """\
+    suite.write(
+        "governance.policy.yaml",
+        """\
 governance: 1
 policy: scoped
 data:
   vendors: {results: {plain.get_vendor: ["$"]}}
 rules:
 - {id: READ, allow: ["plain.get_*"], data: [vendors]}
-""")
+""",
+    )
     suite.test("""
 def test_agent(mcp_audit):
     assert not mcp_audit.calls
@@ -86,7 +89,7 @@ def test_agent(mcp_audit):
     ended = suite.run()
     assert (ended.status, ended.outcomes) == PASSES
     assert [record["expected"] for record in ended.of_type("finding")] == [True]
-    assert "verdict: no unexpected finding, 1 expected" in ended.text
+    assert "verdict: no unexpected finding; besides 1 expected" in ended.text
 
 
 def test_an_expected_denial_that_does_not_come_fails_the_test(suite: Suite):

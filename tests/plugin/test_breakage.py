@@ -61,7 +61,7 @@ async def test_agent(mcp_audit):
     assert "ServerError" in ended.text
     assert "plain: the ledger is locked" in ended.text
     assert "client.py" not in ended.text
-    assert len(ended.text.splitlines()) < 40
+    assert len(ended.text.splitlines()) <= 45  # a screen, with pytest's own lines
 
 
 def test_a_server_that_dies_in_a_call_is_named_beside_the_agents_failure(suite: Suite):

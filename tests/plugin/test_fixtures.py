@@ -81,7 +81,9 @@ def test_a_broken_mcp_json_is_an_error_of_the_tests_that_need_it_and_no_tracebac
 
 
 def test_a_suite_declares_its_servers_with_a_fixture(suite: Suite):
-    suite.write("conftest.py", f"""
+    suite.write(
+        "conftest.py",
+        f"""
 import json, pytest
 @pytest.fixture
 def mcp_audit_servers():
@@ -89,7 +91,8 @@ def mcp_audit_servers():
 @pytest.fixture
 def mcp_audit_policy():
     return "governance: 1\\npolicy: mine\\nrules:\\n- {{id: R, allow: ['mine.*']}}\\n"
-""")
+""",
+    )
     suite.test(ONE_GET.replace("plain", "mine"))
     ended = suite.run()
     assert ended.status == 0
@@ -99,12 +102,15 @@ def mcp_audit_policy():
 
 def test_the_option_applies_beside_an_overridden_policy(suite: Suite):
     suite.write("strict.yaml", "governance: 1\npolicy: strict\nrules:\n- {id: NONE, allow: ['plain.nothing']}\n")
-    suite.write("conftest.py", """
+    suite.write(
+        "conftest.py",
+        """
 import pytest
 @pytest.fixture
 def mcp_audit_policy():
     return "governance.policy.yaml"
-""")
+""",
+    )
     suite.test(ONE_GET)
     assert suite.run().status == 0
     assert suite.run("--mcp-governance-policy=strict.yaml").status == 1

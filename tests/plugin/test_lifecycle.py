@@ -92,7 +92,9 @@ def test_agent(mcp_audit):
         run_agent(gw.command("plain"), GET)
     raise KeyboardInterrupt
 """)
-    done = subprocess.run([sys.executable, "-m", "pytest"], cwd=suite.folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest"], cwd=suite.folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "status: partial" in done.stdout
     assert (suite.folder / "governance-report.html").exists()
@@ -144,3 +146,44 @@ def test_agent(mcp_audit):
     assert planted not in ended.text
     said = [json.loads(line)[1] for line in (ended.runs[0] / "seg" / "main.sd.jsonl").read_text().splitlines()]
     assert any("not set" in str(value) for value in said)
+
+
+def test_a_worker_that_a_test_takes_down_fails_the_run_and_leaves_its_evidence(suite: Suite):
+    suite.test("""
+import os
+
+def test_agent(mcp_audit):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), GET)
+        os._exit(7)
+""")
+    ended = suite.run(workers=1)
+    assert ended.status == 1
+    assert "worker gw0 ended before its tests did" in ended.text
+    assert "status: partial" in ended.text
+    assert [record["tool"] for record in ended.of_type("msg") if record.get("method") == "tools/call"]
+
+
+def test_a_failing_test_that_xdist_loses_fails_the_run(suite: Suite):
+    suite.test("""
+def test_agent(mcp_audit, record_property):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), GET)
+    record_property("lost", object())
+    raise AssertionError("nobody hears this")
+""")
+    ended = suite.run(workers=1)
+    assert ended.status != 0
+
+
+def test_names_do_not_depend_on_how_xdist_distributes(suite: Suite):
+    suite.test("""
+@pytest.mark.xdist_group("g")
+@pytest.mark.parametrize("n", [1])
+def test_agent(mcp_audit, n):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), GET)
+""")
+    ended = suite.run("--dist=loadgroup", workers=1)
+    assert ended.status == 0, ended.text
+    assert list(ended.ends()) == [("test_inner.py::test_agent#1", 1)]

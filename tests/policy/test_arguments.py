@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from pytest_mcp_governance.policy.arguments import OperatorError, first_failure, make_argument_rule
 from pytest_mcp_governance.policy.places import Paths
-
 from tests.policy.cases import Broken, Links
 
 LINKS = {"/srv/ap/out": "/etc", "/srv/ap/in": "/srv/ap/deep", "/ap": "/srv/ap"}
 
 
 def passes(operators: dict[str, object], value: object, links: dict[str, str] | None = None) -> bool:
-    return make_argument_rule("x", operators).failure(value, Paths(Links(links if links is not None else LINKS))) is None
+    return (
+        make_argument_rule("x", operators).failure(value, Paths(Links(links if links is not None else LINKS))) is None
+    )
 
 
 @pytest.mark.parametrize(

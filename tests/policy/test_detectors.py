@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_mcp_governance.policy.detectors import DETECTORS, builtin_secrets, detect, mask
-
 from tests.policy.cases import TOKEN
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -79,7 +78,12 @@ def test_what_only_looks_alike_is_not_found(name: str, text: str) -> None:
 
 def test_clean_json_stays_clean() -> None:
     rows = [
-        {"id": f"ch_{n}", "at": "2026-11-23T10:00:00.123456Z", "sha": "9f86d081884c7d659a2feaa0c55ad015", "amount": n * 100}
+        {
+            "id": f"ch_{n}",
+            "at": "2026-11-23T10:00:00.123456Z",
+            "sha": "9f86d081884c7d659a2feaa0c55ad015",
+            "amount": n * 100,
+        }
         for n in range(200)
     ]
     assert [name for name in DETECTORS if detect(name, json.dumps(rows))] == []

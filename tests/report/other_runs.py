@@ -49,7 +49,9 @@ def broken_run(folder: Path, **facts: object) -> tuple[EvidenceReader, RunFacts]
                server="files", tool="read_text_file", source="ledgerline-agents.policy.yaml:9",
                controls=["SOC2:CC6.1"], detail={"argument": "path", "seen": "/srv/hr/salaries.csv",
                "limit": "within /srv/books", "nearest": "/srv/books/salaries.csv"})  # fmt: skip
-    stopped = at.denied("browser", "browser_click", {"element": "Approve payment"}, "DEFAULT-DENY", "Nothing allows it.")
+    stopped = at.denied(
+        "browser", "browser_click", {"element": "Approve payment"}, "DEFAULT-DENY", "Nothing allows it."
+    )
     at.screen("detail", stopped[0], "before", -20)
     at.finding("blocked", "DEFAULT-DENY", stopped, "No rule allows browser.browser_click for payables-3.",
                server="browser", tool="browser_click")  # fmt: skip
@@ -89,15 +91,26 @@ def hostile_run(folder: Path) -> tuple[EvidenceReader, RunFacts]:
         refs = at.call(clear[:100], clear[:100], {"v": text, text: "key"}, text, clear, verdict="observe", reason=text,
                        access=[{"data": text, "scope": clear, "values": [text], "class": "pii"}])  # fmt: skip
         at.finding("reached", clear, refs, text, agent_note=clear, server=clear[:100], tool=clear[:100], scope=clear,
-                   source=f"{clear}:1", detail={"argument": text, "seen": text}, mode="observe", controls=[clear])  # fmt: skip
+                   source=f"{clear}:1", detail={"argument": text, "seen": text}, mode="observe",
+                   controls=[clear])  # fmt: skip
         evil = f"<svg xmlns='http://www.w3.org/2000/svg' onload='document.title=1'>{n}</svg>".encode()
-        at.write("blob", kind="screen", media_type="image/svg+xml", size=len(evil), ref=refs[0], moment="before",
-                 sha256=at.segment.commit_blob(evil), url=Committed(f"javascript:{n}"), title=Committed(text), masked=False)
+        at.write(
+            "blob",
+            kind="screen",
+            media_type="image/svg+xml",
+            size=len(evil),
+            ref=refs[0],
+            moment="before",
+            sha256=at.segment.commit_blob(evil),
+            url=Committed(f"javascript:{n}"),
+            title=Committed(text),
+            masked=False,
+        )
         at.write("io", stream="stderr", conn="c", server=clear[:100], text=Committed(text))
         at.end(text[:20] if n % 2 else "passed", failure=Committed(text))
     at.begin("test_look.py::test_alike", agent="p\u0430yables-3")
     at.call("cr\u043c", "get_cust\u043emer", {}, "ok", "READ")
-    wire = '{"jsonrpc":"2.0","id":1,"id":99999999999999999999,"method":"tools/call","params":{"name":"x","arguments":{"a":1e400,"a":NaN}}}'
+    wire = '{"id":1,"id":99999999999999999999,"method":"tools/call","params":{"arguments":{"a":1e400,"a":NaN}}}'
     ref = at.write("msg", direction="c2s", kind="invalid", conn="c", server="s", agent="a", source="stdio",
                    origin="received", problems=["duplicate-key"], wire=Committed(wire))  # fmt: skip
     at.write("decision", moment="before", rule="MALFORMED", clause="json", verdict="observe", effect="forward", ref=ref)
@@ -116,8 +129,9 @@ def crowded_run(folder: Path, *, agents: int, calls: int) -> tuple[EvidenceReade
             out = (n * 53 + k) % 97 == 5
             scope = None if out else ("finance.invoice", "crm.customer", "files.report")[(n + k) % 3]
             row = json.dumps({"id": f"CUS-{n}{k:03}", "name": "Lena Brandt", "balance": 8920 + k})
-            refs = at.call("crm", "get_customer", {"id": f"CUS-{n}{k:03}"}, row, "READ", access=[
-                {"data": f"crm/CUS-{n}{k:03}", "scope": scope, "status": "out" if out else "in", "how": "result"}])  # fmt: skip
+            status = "out" if out else "in"
+            seen = [{"data": f"crm/CUS-{n}{k:03}", "scope": scope, "status": status, "how": "result"}]
+            refs = at.call("crm", "get_customer", {"id": f"CUS-{n}{k:03}"}, row, "READ", access=seen)
             if out:
                 at.finding("reached", "EU-ONLY", refs, "The answer holds a customer of region US.", server="crm",
                            tool="get_customer", controls=["GDPR:44"])  # fmt: skip

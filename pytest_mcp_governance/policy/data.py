@@ -30,7 +30,11 @@ BUILTIN_SECRET = "builtin.secret"
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
 MAX_CHARS = 32 * 1024 * 1024
-_MAX_PLACE = 4096
+_MAX_PATH = 4096  # PATH_MAX: what is longer is content that begins with a slash
+_MAX_SCHEME = 100
+_BLANKS = "".join(chr(code) for code in range(33))  # browsers strip these, and drop the others anywhere
+_DROPPED = {ord(char): None for char in "\t\r\n"}
+_WEB_SCHEMES = ("http", "https", "ws", "wss", "ftp")
 _MAX_SHOWN = 200
 _PATH_KEYS = frozenset(
     {
@@ -134,24 +138,28 @@ class ScopeMap:
         touches: list[Touch] = []
         if self._maps_paths or self._maps_uris:
             for key, text in items:
-                if text and len(text) <= _MAX_PLACE:
-                    touches.extend(self._place(key, text, paths, how))
+                touches.extend(self._place(key, text.strip(_BLANKS), paths, how))
         return touches
 
     def _place(self, key: str, text: str, paths: Paths, how: How) -> list[Touch]:
-        scheme = scheme_of(text)
-        path = file_path(text)
-        if path is not None and "\n" not in path:
-            return self._path(text, path, paths, how)
-        if scheme and scheme != "file" and "://" in text:
-            return self._uri(text, how)
-        if self._maps_paths and (scheme == "file" or text.startswith(("./", "../", "~")) or _names_path(key)):
-            return [Touch(None, None, _short(text), how)]  # relative or ambiguous: nobody knows where it leads
+        if text.startswith("/") or text[:5].lower() == "file:":
+            return self._path(text, paths, how)
+        address = text.translate(_DROPPED) if scheme_of(text[:_MAX_SCHEME].translate(_DROPPED)) else ""
+        if "://" in address:
+            return self._uri(address, how)
+        # Relative or ambiguous: nobody knows where it leads.
+        if self._maps_uris and scheme_of(address) in _WEB_SCHEMES:
+            return [Touch(None, None, _short(text), how)]
+        if self._maps_paths and text and (text.startswith(("./", "../", "~")) or _names_path(key)):
+            return [Touch(None, None, _short(text), how)]
         return []
 
-    def _path(self, text: str, path: str, paths: Paths, how: How) -> list[Touch]:
+    def _path(self, text: str, paths: Paths, how: How) -> list[Touch]:
         if not self._maps_paths:
             return []
+        path = file_path(text) if len(text) <= _MAX_PATH and "\n" not in text else None
+        if path is None:
+            return [Touch(None, None, _short(text), how)]
         hit = [scope for scope in self._scopes if any(glob.matches(path, paths) for glob in scope.paths)]
         return _touches(hit, text, how)
 

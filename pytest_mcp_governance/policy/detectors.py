@@ -35,7 +35,7 @@ _TOKEN_FORMS = (
     ("sk_", r"sk_(?:live|test)_[A-Za-z0-9]{16,255}"),
     ("rk_", r"rk_(?:live|test)_[A-Za-z0-9]{16,255}"),
     ("whsec_", r"whsec_[A-Za-z0-9+/=]{24,}"),
-    ("sk-", r"sk-(?:[a-z0-9]+-)*[A-Za-z0-9_-]{32,255}"),
+    ("sk-", r"sk-(?=[A-Za-z0-9_-]{0,255}[0-9])(?=[A-Za-z0-9_-]{0,255}[A-Z])[A-Za-z0-9_-]{32,255}"),
     ("AIza", r"AIza[0-9A-Za-z_-]{35}"),
     ("GOCSPX-", r"GOCSPX-[A-Za-z0-9_-]{28}"),
     ("ya29.", r"ya29\.[A-Za-z0-9_-]{20,}"),
@@ -48,7 +48,7 @@ _TOKEN_FORMS = (
     ("AccountKey=", r"AccountKey=[A-Za-z0-9+/]{86}=="),
 )
 _TOKENS = tuple((literal, re.compile(rf"(?<![A-Za-z0-9]){form}")) for literal, form in _TOKEN_FORMS)
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
+_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
 _KEY_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 _MAX_KEY = 16_384
@@ -114,10 +114,12 @@ def _vendor_tokens(text: str) -> Iterator[str]:
 def _private_keys(text: str) -> Iterator[str]:
     if "PRIVATE KEY" not in text:
         return
-    for begin in _KEY_BEGIN.finditer(text):
-        end = _KEY_END.search(text, begin.end(), begin.end() + _MAX_KEY)
-        # A key that was cut off is still a key: take what is there.
-        yield text[begin.start() : end.end() if end else begin.end() + _MAX_KEY]
+    begin = _KEY_BEGIN.search(text)
+    while begin:
+        found = _KEY_END.search(text, begin.end(), begin.end() + _MAX_KEY)
+        end = found.end() if found else begin.end() + _MAX_KEY  # a key that was cut off is still a key
+        yield text[begin.start() : end]
+        begin = _KEY_BEGIN.search(text, end)
 
 
 def _jwt(text: str) -> Iterator[str]:

@@ -22,9 +22,7 @@ from pytest_mcp_governance.policy.ruling import Permit, Ruling, Source, status_o
 from pytest_mcp_governance.policy.standing import Account, failure_detail
 from pytest_mcp_governance.policy.subjects import Shapeless, Subject, subject_of
 from pytest_mcp_governance.policy.verdicts import (
-    BLIND as _BLIND,
-)
-from pytest_mcp_governance.policy.verdicts import (
+    BLIND,
     DEFAULT_DENY,
     ERROR,
     MALFORMED,
@@ -106,18 +104,18 @@ class Judge:
         self._paths.begin()
         try:
             if not event.problems and event.kind != "invalid":
-                subject = subject_of(event, request)
+                subject = self._subject(event, request)
             decision = self._decide(event, request, subject)
         except Exception as error:  # nobody can say that what we failed to judge is allowed
             decision = self._failed(event, error)
         decision = self._completed(event, request, subject, decision)
-        if event.kind == "request" or decision.verdict != "allow" or not event.agent or decision.clause == _BLIND:
+        if event.kind == "request" or decision.verdict != "allow" or not event.agent or decision.clause in BLIND:
             self._account.note(event, decision, subject)
         return decision
 
     def recorded(self, event: Event, decision: Decision, ref: str) -> None:
         """The decision on `event` was recorded as `ref`; findings will refer to it."""
-        if decision.verdict != "allow" or decision.clause == _BLIND:
+        if decision.verdict != "allow" or decision.clause in BLIND:
             self._account.recorded(event, ref)
 
     def expect_denied(self, rule: str | None) -> int:
@@ -152,6 +150,14 @@ class Judge:
         """The final findings, expected ones marked, missing ones added."""
         return self._account.findings(final=True)
 
+    def _subject(self, event: Event, request: Event | None) -> Subject | None:
+        try:
+            return subject_of(event, request)
+        except Shapeless:
+            if self._sources:
+                raise
+            return None  # without a policy nobody minds its shape
+
     def _completed(self, event: Event, request: Event | None, subject: Subject | None, decision: Decision) -> Decision:
         """Add what holds however a message was judged."""
         if decision.effect != "forward":
@@ -159,9 +165,8 @@ class Judge:
                 self._blocked.add(event.ref)
             elif event.kind == "invalid":
                 return replace(decision, effect="replace")
-        elif event.direction == "c2s" and event.kind in ("request", "invalid") and event.method in _ACCESSING:
-            if not any(access.how != "detected" for access in decision.accesses):
-                return replace(decision, accesses=(*decision.accesses, *_reference(event, subject)))
+        elif _asks_for_data(event) and not any(access.how != "detected" for access in decision.accesses):
+            return replace(decision, accesses=(*decision.accesses, *_reference(event, subject)))
         return decision
 
     def _decide(self, event: Event, request: Event | None, subject: Subject | None) -> Decision:
@@ -298,7 +303,9 @@ class Judge:
     def _failed(self, event: Event, error: Exception) -> Decision:
         reason = f"error while deciding: {type(error).__name__}"  # the text may hold what the message held
         if not self._sources:
-            return Decision("allow", NOT_JUDGED, _BLIND, reason)
+            return Decision(
+                "allow", NOT_JUDGED, "detector-size" if isinstance(error, TooMuch) else "detector-error", reason
+            )
         clause = "shape" if isinstance(error, Shapeless) else "size" if isinstance(error, TooMuch) else "exception"
         if clause != "exception":
             reason = f"the message cannot be judged: {error}"
@@ -346,6 +353,10 @@ class Judge:
             status = status_of(touch, limit)
             found.append(Access(touch.scope, touch.scope_class, status, touch.data, touch.how, touch.fields))
         return tuple(_distinct(found))
+
+
+def _asks_for_data(event: Event) -> bool:
+    return event.direction == "c2s" and event.kind in ("request", "invalid") and event.method in _ACCESSING
 
 
 def _reference(event: Event, subject: Subject | None) -> list[Access]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_mcp_governance.policy.arguments import Failure, first_failure
-from pytest_mcp_governance.policy.data import Leaves, ScopeMap, Touch, embedded_uris
+from pytest_mcp_governance.policy.data import Leaves, ScopeMap, Touch, collect, embedded_uris
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.model import Policy, Rule
 from pytest_mcp_governance.policy.places import Paths, file_path, plain_uri
@@ -196,7 +196,8 @@ class Source:
         if subject.kind == "resource":
             found = self.scopes.places([("uri", uri) for uri in subject.names], paths, "uri")
         else:
-            found = self.scopes.places(leaves.items, paths, "argument") if subject.kind == "tool" else []
+            items = collect(subject.arguments).items if subject.kind == "tool" else ()
+            found = self.scopes.places(items, paths, "argument")
         return self._labelled(found, leaves, _reference(subject, event), secret)
 
     def _answer_touches(

@@ -71,7 +71,7 @@ class Account:
     def note(self, event: Event, decision: Decision, subject: Subject | None) -> None:
         """Take a decision into account."""
         refusal = None
-        if decision.verdict in ("deny", "observe") or decision.clause == BLIND:
+        if decision.verdict in ("deny", "observe") or decision.clause in BLIND:
             refusal = _Refusal(event, decision, self._expected(decision))
             self._refusals.append(refusal)
             self._by_ref[event.ref] = refusal
@@ -133,11 +133,12 @@ class Account:
     def _refused(self, refusal: _Refusal) -> Finding:
         event, decision = refusal.event, refusal.decision
         state: State = "blocked" if decision.verdict == "deny" else "reached"
-        if decision.clause == BLIND:
+        if decision.clause in BLIND:
             state = "unproven"
         # An error of ours is never merely observed: the record is not what it claims to be.
-        mode: Mode = "enforce" if decision.verdict != "observe" or decision.clause == "exception" else "observe"
-        rule = ERROR if decision.clause == BLIND else decision.rule
+        ours = decision.clause in ("exception", "detector-error")
+        mode: Mode = "enforce" if ours or decision.verdict == "deny" else "observe"
+        rule = ERROR if decision.clause in BLIND else decision.rule
         outside = [access.scope for access in decision.accesses if access.status == "out" and access.scope]
         return Finding(
             state, mode, rule, decision.clause, decision.reason, decision.controls, self._refs(event, refusal),

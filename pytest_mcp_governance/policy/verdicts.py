@@ -26,7 +26,8 @@ ERROR = "ERROR"
 UNKNOWN_AGENT = "UNKNOWN-AGENT"
 NO_CALLS = "NO-CALLS"
 EXPECTED_DENIAL_MISSING = "EXPECTED-DENIAL-MISSING"
-BLIND = "detector-error"  # the clause of a message forwarded without a policy that the detectors could not read
+# Clauses of a message forwarded without a policy that the detectors could not read.
+BLIND = frozenset({"detector-error", "detector-size"})
 RESERVED_RULES = frozenset(
     {PROTOCOL, DEFAULT_DENY, NOT_JUDGED, MALFORMED, ERROR, UNKNOWN_AGENT, NO_CALLS, EXPECTED_DENIAL_MISSING}
 )

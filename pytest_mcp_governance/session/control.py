@@ -287,7 +287,8 @@ def spawn(config: RecorderConfig) -> tuple["subprocess.Popen[bytes]", dict[str, 
     env = {k: os.environ[k] for k in names if k in os.environ}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", PROGRAM],
+            # -P: a module in the folder that the agent may write to must not become part of the recorder.
+            [sys.executable, "-P", "-m", PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -161,6 +161,8 @@ class Relay:
         self._note_call(message, event, decision)
         if message.request is not None:
             await self._answered(message, ref)
+        if self._screens is not None and message.tool is not None and message.parsed.kind == "request":
+            await self._screens.before(self._trial, ref, self.agent)
         if decision.effect == "forward":
             await self._forward(message, ref, event)
         else:
@@ -168,8 +170,6 @@ class Relay:
 
     async def _forward(self, message: Message, ref: str, event: Event) -> None:
         self._exchange.asked(message, ref, event)
-        if self._screens is not None and message.tool is not None and message.parsed.kind == "request":
-            await self._screens.before(self._trial, ref, self.agent)
         self._forwarded_ns[ref] = time.monotonic_ns()
         await self._send(message.raw, message.direction)
 

@@ -1,5 +1,6 @@
 """Every operator requires its type; what it cannot read does not pass."""
 
+import contextlib
 import math
 
 import pytest
@@ -124,7 +125,7 @@ def test_a_url_within_its_limits_passes(url: str) -> None:
         "//www.irs.gov",
         "www.irs.gov",
         "https://www%2eirs.gov",
-        "https://ｗww.irs.gov",
+        "https://\uff57ww.irs.gov",
         "https://www.irs。gov",
         "https://www.irs.gov:99999",
         "https://[::1",
@@ -203,7 +204,5 @@ def test_max_is_inclusive_and_exact(limit: int, value: int) -> None:
 
 @given(st.dictionaries(st.sampled_from(["type", "min", "max", "in", "regex", "optional", "host"]), JSON, max_size=3))
 def test_any_operators_are_a_rule_or_an_operator_error(operators: dict[str, object]) -> None:
-    try:
-        make_argument_rule("x", operators)
-    except OperatorError as error:
-        assert str(error)
+    with contextlib.suppress(OperatorError):
+        assert make_argument_rule("x", operators).limits or operators.get("optional") in (True, False)

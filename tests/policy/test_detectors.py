@@ -1,6 +1,7 @@
 """Secrets and personal data are found by published form and checksum, and clean text stays clean."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -69,11 +70,21 @@ def test_a_key_that_was_cut_off_is_still_a_key() -> None:
         ("email", "@acme.example"),
         ("vendor_tokens", "task_live_and_let_live_forever_and_ever"),
         ("vendor_tokens", "AKIA"),
+        ("vendor_tokens", "sk-learn-is-a-name-and-not-a-key-of-anybody-at-all"),
         ("jwt", "eyJhbGciOiJIUzI1NiJ9"),
     ],
 )
 def test_what_only_looks_alike_is_not_found(name: str, text: str) -> None:
     assert detect(name, text) == ()
+
+
+@pytest.mark.parametrize("piece", ["eyJ", "sk-", "-----BEGIN PRIVATE KEY-----", "a@a.", "4111-", "DE89 3704 ", "xoxb-"])
+def test_hostile_repetition_costs_linear_time(piece: str) -> None:
+    text = piece * (500_000 // len(piece))
+    began = time.process_time()
+    for name in DETECTORS:
+        detect(name, text)
+    assert time.process_time() - began < 5
 
 
 def test_clean_json_stays_clean() -> None:

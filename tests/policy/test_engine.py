@@ -90,6 +90,20 @@ def test_the_mode_can_only_be_tightened(texts: list[str], mode: object, expected
     assert Bench(*texts, mode=mode).judge.mode == expected  # type: ignore[arg-type]  # parametrised over both modes
 
 
+def test_without_a_policy_a_call_of_another_shape_passes() -> None:
+    bench = Bench()
+    assert bench.decide(bench.ask("tools/call", [])).rule == "NOT-JUDGED"
+    assert bench.judge.standing() == ()
+
+
+def test_without_a_policy_a_message_too_large_for_the_detectors_passes_and_is_told() -> None:
+    bench = Bench()
+    assert bench.call("a.b", {"a": nested(200)}).effect == "forward"
+    assert [(finding.rule, finding.state, finding.mode) for finding in bench.judge.standing()] == [
+        ("ERROR", "unproven", "observe")
+    ]
+
+
 def test_without_a_policy_nothing_is_judged_or_blocked() -> None:
     bench = Bench()
     request = bench.call_event("bank.pay", {"n": 1})

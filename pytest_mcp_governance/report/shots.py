@@ -26,39 +26,45 @@ class Shots:
     pictures: tuple[Picture, ...]
     of_finding: dict[int, Shot]
     of_call: dict[int, tuple[Shot, ...]]
-    not_shown: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """The screen that stands at a finding, and the earlier call it is borrowed from, if it is."""
+
+    screen: Screen
+    borrowed_from: int = 0
 
 
 def shots_of(evidence: Evidence, blob: Callable[[str], bytes | None]) -> Shots:
     """The shots of a run; pictures of findings are embedded before those of other calls."""
-    calls = {c.number: c for c in evidence.calls}
-    chosen = {x.number: s for x in evidence.findings if (s := _telling(x, calls)) is not None}
-    ordered = [*chosen.values(), *_of_noted_calls(evidence, calls), *(s for c in evidence.calls for s in c.screens)]
-    found = album(ordered, blob)
-    of_finding = {
-        number: _shot(screen, found, _call_of(evidence.findings[number - 1], calls, screen))
-        for number, screen in chosen.items()
-    }
+    chosen = {x.number: told for x in evidence.findings if (told := _telling(x, evidence)) is not None}
+    of_noted = (s for x in evidence.findings for n in x.calls for s in evidence.calls[n - 1].screens)
+    of_all = (s for c in evidence.calls for s in c.screens)
+    found = album([*(told.screen for told in chosen.values()), *of_noted, *of_all], blob)
+    of_finding = {number: _shot(told.screen, found, told.borrowed_from) for number, told in chosen.items()}
     of_call = {c.number: tuple(_call_shots(c, found)) for c in evidence.calls if c.screens}
-    unseen = {s.at.ref for c in evidence.calls for s in c.screens if found.of(s) is None}
-    return Shots(tuple(found.pictures.values()), of_finding, of_call, len(unseen))
-
-
-def _telling(finding: Finding, calls: dict[int, Call]) -> Screen | None:
-    """What a blocked call wanted to act on, or what a call that went through led to."""
-    screens = [s for n in finding.calls for s in calls[n].screens if not s.failed]
-    wanted = "before" if finding.state == "blocked" else "after"
-    return next((s for s in screens if s.moment == wanted), screens[0] if screens else None)
-
-
-def _of_noted_calls(evidence: Evidence, calls: dict[int, Call]) -> Iterator[Screen]:
     for finding in evidence.findings:
-        for number in finding.calls:
-            yield from calls[number].screens
+        if finding.number in of_finding and chosen[finding.number].borrowed_from:
+            of_call.setdefault(finding.calls[0], (of_finding[finding.number],))
+    return Shots(tuple(found.pictures.values()), of_finding, of_call)
 
 
-def _call_of(finding: Finding, calls: dict[int, Call], screen: Screen) -> Call | None:
-    return next((calls[n] for n in finding.calls if screen in calls[n].screens), None)
+def _telling(finding: Finding, evidence: Evidence) -> _Telling | None:
+    """What a blocked call wanted to act on, what a call that went through led to, else the last screen before."""
+    screens = [s for n in finding.calls for s in evidence.calls[n - 1].screens if not s.failed]
+    wanted = "before" if finding.state == "blocked" else "after"
+    if screens:
+        return _Telling(next((s for s in screens if s.moment == wanted), screens[0]))
+    if not finding.calls:
+        return None
+    call = evidence.calls[finding.calls[0] - 1]
+    while call.previous:
+        call = evidence.calls[call.previous - 1]
+        earlier = [s for s in call.screens if not s.failed and s.kind == "screen"]
+        if earlier:
+            return _Telling(max(earlier, key=lambda s: s.at.us), call.number)
+    return None
 
 
 def _call_shots(call: Call, found: Album) -> Iterator[Shot]:
@@ -66,27 +72,26 @@ def _call_shots(call: Call, found: Album) -> Iterator[Shot]:
     order = {"before": 0, "": 1, "after": 2}
     screens = sorted(call.screens, key=lambda s: (order.get(s.moment, 1), s.at.us))
     shown: list[Shot] = []
-    for screen in screens:
-        shot = _shot(screen, found, call)
+    for shot in (_shot(screen, found) for screen in screens):
         same = next((n for n, s in enumerate(shown) if s.picture is not None and s.picture is shot.picture), None)
         if same is None:
             shown.append(shot)
             continue
         first = shown[same]
         caption = f"{first.caption} {shot.caption} Both are the same picture."
-        shown[same] = Shot(first.screen, first.picture, "", caption, "Before and after")
+        label = f"{first.label} and {shot.label.lower()}"
+        shown[same] = Shot(first.screen, first.picture, "", caption, label)
     yield from shown
 
 
-def _shot(screen: Screen, found: Album, call: Call | None) -> Shot:
+def _shot(screen: Screen, found: Album, borrowed_from: int = 0) -> Shot:
     picture = found.of(screen)
-    label = {"before": "Before", "after": "After"}.get(
-        screen.moment, "In the answer" if screen.kind == "image" else "Screen"
-    )
+    by_kind = "In the answer" if screen.kind == "image" else "Screen"
+    label = {"before": "Before", "after": "After"}.get(screen.moment, by_kind)
     return Shot(
         screen=screen,
         picture=picture,
         missing="" if picture else NO_PICTURE[found.reason(screen)],
-        caption=screen_caption(screen, None),
-        label=label,
+        caption=screen_caption(screen, borrowed_from),
+        label="Earlier" if borrowed_from else label,
     )

@@ -282,18 +282,19 @@ def milliseconds(duration: float) -> str:
     return f"{duration / 1000:,.1f} s" if duration >= 1000 else f"{duration:,.0f} ms"
 
 
-def screen_caption(screen: Screen, call: Call | None) -> str:
-    """When the picture was taken, beside the call it belongs to."""
+def screen_caption(screen: Screen, borrowed_from: int = 0) -> str:
+    """When the picture was taken; `borrowed_from` is the earlier call it belongs to, where it is not this one's."""
+    masked = " Parts of it are masked." if screen.masked else ""
+    if borrowed_from:
+        return f"No picture of this call; the agent's last screen before it, at call {number(borrowed_from)}.{masked}"
     if screen.kind == "image":
         return "Picture in the tool's answer."
-    if screen.offset_ms is not None:
-        side = "before the call was sent" if screen.offset_ms < 0 else "after the call was sent"
-        moment = f"Screen {milliseconds(abs(screen.offset_ms))} {side}."
-    else:
-        moment = {"before": "Screen before the call.", "after": "Screen after the call."}.get(screen.moment, "Screen.")
-    owner = f" {call.request.agent}, call {call.number}." if call else ""
-    masked = " Parts of it are masked." if screen.masked else ""
-    return f"{moment}{owner}{masked}"
+    if screen.offset_ms is None:
+        return f"Screen {screen.moment} the call.{masked}" if screen.moment else f"Screen.{masked}"
+    if abs(screen.offset_ms) < 1:
+        return f"Screen as the call was sent.{masked}"
+    side = "before" if screen.offset_ms < 0 else "after"
+    return f"Screen {milliseconds(abs(screen.offset_ms))} {side} the call was sent.{masked}"
 
 
 def joined(parts: list[str]) -> str:

@@ -239,6 +239,10 @@ class Recorder:
         """End the test attempt; connections still open are closed first. Return its findings."""
         return cast(list[FindingFields], self.call("end_test", outcome=outcome, failure=failure))
 
+    def not_run(self, *, name: str, nodeid: str, outcome: str, failure: str | None) -> None:
+        """Record a selected test whose audit never began: skipped, or stopped by an error in its setup."""
+        self.call("not_run", name=name, nodeid=nodeid, outcome=outcome, failure=failure)
+
     def close_segment(self) -> None:
         """A worker's recorder: close the segment and end."""
         self.call("close_segment")

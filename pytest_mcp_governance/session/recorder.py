@@ -208,7 +208,9 @@ class RecorderService:
         return [finding_fields(f) for f in self._current().judge.standing()]
 
     async def _op_conclude(self, arguments: Mapping[str, object]) -> object:
-        return [finding_fields(f) for f in self._current().conclude()]
+        trial = self._current()
+        trial.exercised = True
+        return [finding_fields(f) for f in trial.conclude()]
 
     async def _op_calls(self, arguments: Mapping[str, object]) -> object:
         return [call.as_fields() for call in self._current().calls]
@@ -227,6 +229,14 @@ class RecorderService:
         self._segment.checkpoint(sync=True)
         self._trial = None
         return [finding_fields(f) for f in findings]
+
+    async def _op_not_run(self, arguments: Mapping[str, object]) -> object:
+        test = (str(arguments["name"]), 1)
+        self._segment.append("test", {"phase": "start", "nodeid": Committed(arguments["nodeid"])}, test=test)
+        end: dict[str, object] = {"phase": "end", "outcome": arguments["outcome"]}
+        if arguments.get("failure"):
+            end["failure"] = Committed(arguments["failure"])
+        return self._segment.append("test", end, test=test)
 
     async def _op_close_segment(self, arguments: Mapping[str, object]) -> object:
         await self._gateways.close_all()

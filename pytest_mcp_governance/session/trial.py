@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pytest_mcp_governance.evidence.ledger import Committed, Segment
 from pytest_mcp_governance.policy.engine import Access, Decision, Finding, Judge
 from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.policy.verdicts import NO_CALLS
 from pytest_mcp_governance.session.wire import plain_tool, storable
 
 
@@ -47,6 +48,7 @@ class Trial:
         self.calls: list[Call] = []
         self.accesses: list[dict[str, object]] = []
         self.findings: list[Finding] = []
+        self.exercised = False
         self._segment = segment
         self._written: set[tuple[object, ...]] = set()
 
@@ -94,8 +96,12 @@ class Trial:
             self.calls.append(call)
 
     def conclude(self) -> list[Finding]:
-        """Judge the attempt as a whole and record what was found and is not recorded yet; return all findings."""
-        self.findings = list(self.judge.conclude())
+        """Judge the attempt as a whole and record what was found and is not recorded yet; return all findings.
+
+        An attempt that was not exercised (skipped, or stopped in its setup) does not miss the calls it never came to.
+        """
+        found = self.judge.conclude()
+        self.findings = [finding for finding in found if self.exercised or finding.rule != NO_CALLS]
         for finding in self.findings:
             key = (finding.rule, finding.clause, finding.refs, finding.reason)
             if key not in self._written:

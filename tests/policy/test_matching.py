@@ -2,6 +2,7 @@
 
 import re
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,8 @@ def as_regex(piece: str, separator: str | None) -> str:
 
 @given(st.lists(PIECES, min_size=1, max_size=4), st.text(alphabet="ab,./", min_size=1, max_size=12))
 def test_the_matcher_agrees_with_a_regular_expression(pieces: list[str], name: str) -> None:
+    if any(one.endswith("*") and two.startswith("*") for one, two in pairwise(pieces)):
+        return  # two stars would read as one **
     for separator in (None, "/"):
         try:
             glob = parse_glob("".join(pieces), separator=separator)

@@ -102,6 +102,19 @@ def test_an_unchanged_screen_stands_once_at_its_call(sample: Rendered) -> None:
     assert Page(sample.text).text.count("Both are the same picture.") == 3
 
 
+def test_a_finding_without_a_screen_shows_the_agents_last_one_and_says_so(tmp_path: Path) -> None:
+    at = Scribe(tmp_path)
+    at.begin("test_a.py::test_pay", agent="agent")
+    at.call("browser", "browser_navigate", {"url": "/"}, "ok", "BROWSE", screens=("list", "detail"))
+    at.call("time", "get_current_time", {}, "06:15", "CLOCK")
+    refs = at.denied("browser", "browser_click", {"element": "Pay"}, "NO-PAY", "no")
+    at.finding("blocked", "NO-PAY", refs, "no", server="browser", tool="browser_click")
+    at.end("failed")
+    view = render(reader_of(tmp_path), facts_of([at.close()])).decode()
+    assert "No picture of this call; the agent's last screen before it, at call 1." in Page(view).text
+    assert len(Page(view).all("svg", **{"class": "pic"})) == 4
+
+
 def test_withheld_values_and_screens_become_chips(sample: Rendered) -> None:
     secret = "4860.00"
     assert secret in sample.text

@@ -66,12 +66,13 @@ def _get(
     found: Check, remedies: Sequence[Remedy], look: Callable[[str], Check], say: Callable[[str], None]
 ) -> Check:
     tried: list[str] = []
+    if remedies and not found.ok:
+        say(f"{found.name}: {found.seen.splitlines()[0]}")
     for remedy in remedies:
         if found.ok:
             break
         why_not = remedy.obstacle()
         if why_not is None:
-            say(f"{found.name}: {found.seen.splitlines()[0]}")
             say(f"{found.name}: trying `{remedy.name}` (at most {remedy.limit_s / 60:.0f} minutes) ...")
             why_not = _run_all(remedy)
             found = look(found.name)

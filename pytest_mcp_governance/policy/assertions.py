@@ -11,14 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_mcp_governance.errors import PolicyError
-from pytest_mcp_governance.policy.arguments import (
-    ArgumentRule,
-    Failure,
-    OperatorError,
-    first_failure,
-    make_argument_rule,
-)
+from pytest_mcp_governance.policy.arguments import ArgumentRule, Failure, first_failure, make_argument_rule
 from pytest_mcp_governance.policy.matching import ToolPattern, parse_tool_pattern
+from pytest_mcp_governance.policy.operators import OperatorError
 from pytest_mcp_governance.policy.places import Paths
 
 

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from pytest_mcp_governance.policy.accesses import Labeller, asks_for_data, reference
 from pytest_mcp_governance.policy.arguments import Failure
-from pytest_mcp_governance.policy.data import BUILTIN_SECRET, Leaves, TooMuch, Touch, collect
-from pytest_mcp_governance.policy.detectors import builtin_secrets
+from pytest_mcp_governance.policy.data import Leaves, TooMuch, Touch, collect
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.masking import Masker
-from pytest_mcp_governance.policy.model import Policy, Rule
+from pytest_mcp_governance.policy.model import Policy
 from pytest_mcp_governance.policy.places import Paths, Resolver
-from pytest_mcp_governance.policy.ruling import Permit, Ruling, Source, status_of
+from pytest_mcp_governance.policy.ruling import Permit, Ruling, Source
 from pytest_mcp_governance.policy.standing import Account, failure_detail
 from pytest_mcp_governance.policy.subjects import Shapeless, Subject, subject_of
 from pytest_mcp_governance.policy.verdicts import (
@@ -42,7 +42,6 @@ __all__ = ["Access", "Decision", "Finding", "Judge", "Mode", "Resolver"]
 _MIN_SECRET = 6  # shorter environment values occur by chance
 _CACHE_SIZE = 4096
 _MAX_REASON = 500
-_ACCESSING = ("tools/call", "resources/read")
 _JUDGED_KINDS = ("tool", "resource", "prompt")
 _ASKED_KINDS = ("sampling", "elicitation", "roots")
 
@@ -70,9 +69,10 @@ class Judge:
         if policies:
             stated = {mode, *(policy.mode for policy in policies)}
             self._mode = "enforce" if "enforce" in stated else "observe"
-        self._secrets = tuple(dict.fromkeys(s for s in known_secrets if isinstance(s, str) and len(s) >= _MIN_SECRET))
+        secrets = tuple(dict.fromkeys(s for s in known_secrets if isinstance(s, str) and len(s) >= _MIN_SECRET))
         self._paths = Paths(resolver)
-        self._masker = Masker(self._secrets)
+        self._masker = Masker(secrets)
+        self._labeller = Labeller(self._sources, secrets, self._masker)
         self._account = Account(mode=self._mode, masker=self._masker, paths=self._paths)
         self._permits: dict[str, tuple[Permit, ...]] = {}
         self._blocked: set[str] = set()
@@ -165,24 +165,24 @@ class Judge:
                 self._blocked.add(event.ref)
             elif event.kind == "invalid":
                 return replace(decision, effect="replace")
-        elif _asks_for_data(event) and not any(access.how != "detected" for access in decision.accesses):
-            return replace(decision, accesses=(*decision.accesses, *_reference(event, subject)))
+        elif asks_for_data(event) and not any(access.how != "detected" for access in decision.accesses):
+            return replace(decision, accesses=(*decision.accesses, *reference(event, subject)))
         return decision
 
     def _decide(self, event: Event, request: Event | None, subject: Subject | None) -> Decision:
         leaves = collect(_payload(event))
-        secret = self._secret(event, leaves)
+        secret = self._labeller.secret(event, leaves)
         if not self._sources:
             return self._not_judged(secret)
         if subject is None:
             reason = f"the message is malformed: {', '.join(event.problems) or event.kind}"
             return self._refuse(
-                event, Ruling(False, MALFORMED, "strict-parse", reason), self._labels(event, leaves, secret)
+                event, Ruling(False, MALFORMED, "strict-parse", reason), self._labeller.labels(event, leaves, secret)
             )
         if request is not None and request.ref in self._blocked:
             reason = "an answer to a request that was never forwarded"
             return self._refuse(
-                event, Ruling(False, PROTOCOL, "unsolicited", reason), self._labels(event, leaves, secret)
+                event, Ruling(False, PROTOCOL, "unsolicited", reason), self._labeller.labels(event, leaves, secret)
             )
         if event.kind == "request" and subject.kind == "tool" and secret is None and not subject.asks and event.agent:
             plain = self._plain_decision(event, subject, event.agent)
@@ -193,15 +193,15 @@ class Judge:
         if refused:
             unknown = Ruling(False, DEFAULT_DENY, "input", "it asks for input that no policy allows")
             named = next((ruling for ruling in refused if ruling.allows is False), unknown)
-            return self._refuse(event, named, self._labels(event, leaves, secret))
+            return self._refuse(event, named, self._labeller.labels(event, leaves, secret))
         if subject.kind in _JUDGED_KINDS:
             if not event.agent and event.kind == "request":
                 reason = "the connection carries no agent's token"
                 ruling = Ruling(False, UNKNOWN_AGENT, "agent", reason)
-                return self._refuse(event, ruling, self._labels(event, leaves, secret))
+                return self._refuse(event, ruling, self._labeller.labels(event, leaves, secret))
             judge = self._judge_request if event.kind == "request" else self._judge_answer
             return judge(event, request, subject, leaves, secret)
-        return self._protocol(event, subject, self._labels(event, leaves, secret))
+        return self._protocol(event, subject, self._labeller.labels(event, leaves, secret))
 
     def _plain_decision(self, event: Event, subject: Subject, agent: str) -> Decision | None:
         """The one answer to a call whose arguments cannot change it."""
@@ -243,9 +243,9 @@ class Judge:
         ]
         refused = _primary(rulings)
         if refused:
-            return self._refuse(event, refused, self._accesses(rulings, refused=True))
+            return self._refuse(event, refused, self._labeller.of(rulings, blocked=self._mode == "enforce"))
         by = next((ruling for ruling in rulings if ruling.allows), Ruling(True, PROTOCOL, "result"))
-        return self._allow(by, self._accesses(rulings, refused=False))
+        return self._allow(by, self._labeller.of(rulings, blocked=False))
 
     def _join(self, event: Event, rulings: list[Ruling]) -> Decision:
         refused = _primary(rulings)
@@ -253,9 +253,9 @@ class Judge:
         if refused is None and allowed is None:
             refused = Ruling(False, DEFAULT_DENY, "no-rule", "constraint sources only limit; no source allows anything")
         if refused is None and allowed is not None:
-            return self._allow(allowed, self._accesses(rulings, refused=False))
+            return self._allow(allowed, self._labeller.of(rulings, blocked=False))
         assert refused is not None
-        return self._refuse(event, refused, self._accesses(rulings, refused=True))
+        return self._refuse(event, refused, self._labeller.of(rulings, blocked=self._mode == "enforce"))
 
     def _protocol(self, event: Event, subject: Subject, accesses: tuple[Access, ...]) -> Decision:
         if subject.kind in _ASKED_KINDS and not (subject.kind == "roots" and event.kind == "request"):
@@ -266,10 +266,8 @@ class Judge:
             if refused:
                 return self._refuse(event, refused, accesses)
             return self._allow(next(ruling for ruling in rulings if ruling.allows), accesses)
-        if subject.kind == "unknown" and event.kind not in (
-            "result",
-            "error",
-        ):  # the request was flagged; once is enough
+        answers = event.kind in ("result", "error")  # to a request that was flagged; once is enough
+        if subject.kind == "unknown" and not answers:
             ruling = Ruling(False, DEFAULT_DENY, "unknown-method", "the policy does not know this method")
             return self._refuse(event, ruling, accesses)
         if subject.kind == "unsolicited":
@@ -317,54 +315,9 @@ class Judge:
             return Decision("deny" if self._mode == "enforce" else "observe", ERROR, clause, reason, effect)
 
     def _not_judged(self, secret: Touch | None) -> Decision:
-        return Decision("allow", NOT_JUDGED, "no-policy", accesses=self._labelled([secret] if secret else [], None))
-
-    def _secret(self, event: Event, leaves: Leaves) -> Touch | None:
-        text = leaves.text
-        found = builtin_secrets(text)
-        if self._secrets:
-            found = tuple(dict.fromkeys((*found, *(value for value in self._secrets if value in text))))
-        if not found:
-            return None
-        reference = f"{event.server}.{event.tool or event.method or event.kind}"
-        return Touch(BUILTIN_SECRET, "secret", reference, "detected", True, found)
-
-    def _labels(self, event: Event, leaves: Leaves, secret: Touch | None) -> tuple[Access, ...]:
-        """Accesses of a message that no rule judges: only what gives itself away."""
-        reference = f"{event.server}.{event.tool or event.method or event.kind}"
-        touches = [t for source in self._sources for t in source.labels(leaves, reference, secret)]
-        return self._labelled(touches, None)
-
-    def _accesses(self, rulings: Sequence[Ruling], *, refused: bool) -> tuple[Access, ...]:
-        """All sources' touches as accesses; of a refused message only what is out, secret or personal."""
-        found: list[Access] = []
-        for ruling in rulings:
-            accesses = self._labelled(ruling.touches, ruling.limit)
-            if ruling.outside:
-                accesses = tuple(_out(access) for access in accesses)
-            found += [a for a in accesses if not refused or self._mode == "observe" or _matters(a)]
-        return tuple(_distinct(found))
-
-    def _labelled(self, touches: Sequence[Touch], limit: Rule | None) -> tuple[Access, ...]:
-        found = []
-        for touch in touches:
-            if touch.scope_class in ("secret", "pii"):
-                self._masker.learn(touch.fields, touch.scope or touch.scope_class)
-            status = status_of(touch, limit)
-            found.append(Access(touch.scope, touch.scope_class, status, touch.data, touch.how, touch.fields))
-        return tuple(_distinct(found))
-
-
-def _asks_for_data(event: Event) -> bool:
-    return event.direction == "c2s" and event.kind in ("request", "invalid") and event.method in _ACCESSING
-
-
-def _reference(event: Event, subject: Subject | None) -> list[Access]:
-    """The access of a request of which nobody can tell what data it touches; there is always one."""
-    if subject is not None and subject.kind == "resource":
-        return [Access(None, None, "unresolved", uri[:200], "uri") for uri in subject.names]
-    name = subject.names[0] if subject is not None and subject.names else event.tool or "?"
-    return [Access(None, None, "unresolved", f"{event.server}.{name}"[:200], "argument")]
+        return Decision(
+            "allow", NOT_JUDGED, "no-policy", accesses=self._labeller.labelled([secret] if secret else [], None)
+        )
 
 
 def _primary(rulings: Sequence[Ruling]) -> Ruling | None:
@@ -381,22 +334,3 @@ def _payload(event: Event) -> object:
 
 def _effect(event: Event, ruling: Ruling) -> Effect:
     return "replace" if event.kind in ("result", "error") and ruling.clause != "unsolicited" else "block"
-
-
-def _out(access: Access) -> Access:
-    if access.scope is None:
-        return access
-    return Access(access.scope, access.scope_class, "out", access.data, access.how, access.fields)
-
-
-def _matters(access: Access) -> bool:
-    return access.status == "out" or access.scope_class in ("secret", "pii")
-
-
-def _distinct(accesses: Sequence[Access]) -> list[Access]:
-    """Without repetitions; fields may be unhashable, and `1 == True`, so compare by what is printed."""
-    found: dict[str, Access] = {}
-    for access in accesses:
-        key = repr((access.scope, access.scope_class, access.status, access.data, access.how, access.fields))
-        found.setdefault(key, access)
-    return list(found.values())

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_mcp_governance.policy.arguments import seen_text
 from pytest_mcp_governance.policy.detectors import mask
+from pytest_mcp_governance.policy.operators import seen_text
 
 _MIN_INSIDE = 4  # a shorter label is masked only where it is the whole value
 _MAX_CHARS = 20_000

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from pytest_mcp_governance.policy.arguments import ArgumentRule, OperatorError, make_argument_rule
+from pytest_mcp_governance.policy.arguments import ArgumentRule, make_argument_rule
 from pytest_mcp_governance.policy.data import BUILTIN_SECRET, DataScope, ScopeClass
 from pytest_mcp_governance.policy.detectors import DETECTORS
 from pytest_mcp_governance.policy.jsonpath import JsonPath, parse_jsonpath
 from pytest_mcp_governance.policy.matching import Glob, ToolPattern, parse_glob, parse_tool_pattern
 from pytest_mcp_governance.policy.model import Protocol, Rule
 from pytest_mcp_governance.policy.nodes import Node
+from pytest_mcp_governance.policy.operators import OperatorError
 from pytest_mcp_governance.policy.places import PathGlob, file_path, parse_host, parse_path_glob, plain_uri
 from pytest_mcp_governance.policy.verdicts import RESERVED_RULES
 

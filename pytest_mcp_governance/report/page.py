@@ -169,18 +169,27 @@ def _when(evidence: Evidence) -> str:
 
 
 def _opened(statement: object) -> tuple[tuple[str, str], ...]:
-    """Source and CI as the open statement names them: (label, text) pairs."""
+    """Source, pipeline, shard and challenge as the open statement names them: (label, text) pairs."""
     predicate = statement.get("predicate") if isinstance(statement, Mapping) else None
     if not isinstance(predicate, Mapping):
         return ()
-    found = []
-    for label, key in (("Source", "source"), ("Pipeline", "ci"), ("Shard", "shard"), ("Challenge", "challenge")):
-        value = predicate.get(key)
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{k} {v}" for k, v in value.items() if isinstance(v, (str, int)) and v != "")
-        if isinstance(value, str) and value:
-            found.append((label, value))
-    return tuple(found)
+    labels = {"source": "Source", "ci": "Pipeline", "shard": "Shard", "challenge": "Challenge"}
+    found = ((label, _stated(predicate.get(key))) for key, label in labels.items())
+    return tuple((label, said) for label, said in found if said)
+
+
+def _stated(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        return ""
+    said = []
+    for key, item in value.items():
+        if key == "dirty":
+            said.append("with local changes" if item else "no local changes")
+        elif isinstance(item, (str, int)) and item != "":
+            said.append(f"{key} {item}")
+    return ", ".join(said)
 
 
 def _keys(values: object) -> Markup:

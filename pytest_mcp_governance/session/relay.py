@@ -5,6 +5,7 @@ evidence package's, the server process `server`'s.
 """
 
 import asyncio
+import codecs
 import contextlib
 import time
 
@@ -73,6 +74,9 @@ class Relay:
         except (GovernanceError, OSError) as error:
             self.failure = str(error)
             self._scribe.io("forward", text=str(error))
+        except Exception as error:  # a fault of ours: what it cost is unknown, so the run must not look whole
+            self.failure = f"the recorder failed on this connection ({type(error).__name__}); this is a bug in it"
+            self._scribe.lost(f"internal error: {type(error).__name__}")
         finally:
             await self._finish()
 
@@ -144,9 +148,13 @@ class Relay:
 
     async def _watch_stderr(self) -> None:
         assert self._server is not None
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while chunk := await self._server.read_stderr():
             self._stderr_tail = (self._stderr_tail + chunk)[-_STDERR_TAIL_BYTES:]
-            self._scribe.io("stderr", text=chunk.decode("utf-8", "replace"))
+            if text := decoder.decode(chunk):
+                self._scribe.io("stderr", text=text)
+        if rest := decoder.decode(b"", final=True):
+            self._scribe.io("stderr", text=rest)
 
     async def _handle(self, raw: bytes, direction: Direction) -> None:
         if not raw.strip():

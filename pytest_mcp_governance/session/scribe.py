@@ -126,6 +126,11 @@ class Scribe:
         }
         self._trial.record("session", fields | (self.facts.fields() if state == "closed" else {}))
 
+    def lost(self, reason: str) -> None:
+        """Record that the recorder itself may have lost something on this connection."""
+        with contextlib.suppress(LedgerWriteError):
+            self._trial.record("gap", {"what": f"connection {self._conn}", "count": 1, "reason": reason})
+
     def io(self, stream: str, *, text: str | None = None, code: int | None = None) -> None:
         """Record what came beside the messages: stderr, an exit status, a failed forward."""
         fields: dict[str, object] = {"stream": stream, "conn": self._conn, "server": self._spec.name}

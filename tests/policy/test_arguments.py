@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mcp_governance.policy.arguments import OperatorError, first_failure, make_argument_rule
+from pytest_mcp_governance.policy.arguments import first_failure, make_argument_rule
+from pytest_mcp_governance.policy.operators import OperatorError
 from pytest_mcp_governance.policy.places import Paths
 from tests.policy.cases import Broken, Links
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pytest_mcp_governance.errors import PolicyError
-from pytest_mcp_governance.policy import arguments, loader, sections
+from pytest_mcp_governance.policy import loader, operators, sections
 from pytest_mcp_governance.policy.detectors import DETECTORS
 from pytest_mcp_governance.policy.verdicts import RESERVED_RULES
 from tests.policy.cases import Bench, policy
@@ -27,7 +27,7 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize(
     "words",
     [loader._KEYS, loader._LATER, sections._RULE_KEYS, sections._RULE_LATER, sections._DATA_KEYS, sections._DATA_LATER,
-     arguments.KNOWN, arguments.NOT_SUPPORTED, DETECTORS, RESERVED_RULES],
+     operators.KNOWN, operators.NOT_SUPPORTED, DETECTORS, RESERVED_RULES],
 )  # fmt: skip
 def test_every_word_that_the_loader_knows_is_on_the_page(words: tuple[str, ...]) -> None:
     assert [word for word in words if not re.search(rf"`{word}[`.:]", PAGE)] == []

@@ -143,6 +143,25 @@ def test_in_observe_mode_a_call_is_forwarded_and_found(
     assert (result.unexpected, result.findings["reached"]["observe"]) == (0, 1)
 
 
+def test_an_answer_of_megabytes_passes_unchanged_and_is_in_the_evidence(
+    recorder: Recorder, config: RecorderConfig, files: Files
+) -> None:
+    text = "0123456789abcdef" * (5 * 2**16)
+    (files.folder / "big.txt").write_text(text)
+    begin(recorder, READ_ONLY)
+    gateway, commands = open_gateway(recorder, {"files": files.entry})
+    agent = Agent(commands["files"])
+    agent.start()
+    answer = agent.call("read_text_file", path=str(files.folder / "big.txt"))
+    agent.leave()
+    recorder.close_gateway(gateway)
+    recorder.end_test(outcome="passed", failure=None)
+    result = recorder.finish_run(complete=True)
+    assert answer["content"] == [{"type": "text", "text": text}]
+    assert any(text in str(m["wire"]) for m in records(config, "msg"))
+    assert verify(config.report_copy, trust=[result.fingerprint]).outcome.name == "VERIFIED"
+
+
 def test_a_server_that_dies_is_explained_with_its_last_words(recorder: Recorder, files: Files) -> None:
     begin(recorder, READ_ONLY)
     entry = {"command": "sh", "args": ["-c", "echo no database >&2; exit 7"]}

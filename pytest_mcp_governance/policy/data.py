@@ -190,7 +190,7 @@ class ScopeMap:
                 for path in json_paths:
                     values = [value for document in documents for value in path.values(document)]
                     if values:
-                        fields = () if scope.scope_class == "untrusted" else _fields(values)
+                        fields = () if scope.scope_class == "untrusted" else leaf_values(values)
                         data = _short(f"{server}.{tool} {path.text}")
                         touches.append(Touch(scope.name, scope.scope_class, data, "result", True, fields))
         return touches
@@ -271,7 +271,7 @@ def _touches(scopes: list[DataScope], text: str, how: How) -> list[Touch]:
     return [Touch(scope.name, scope.scope_class, _short(text), how, True, (text,)) for scope in scopes]
 
 
-def _fields(values: Iterable[object]) -> tuple[object, ...]:
+def leaf_values(values: Iterable[object]) -> tuple[object, ...]:
     """The single values inside: whoever withholds one must find it in other texts."""
     found: dict[tuple[type, object], object] = {}
     pending = list(reversed(list(values)))

@@ -225,7 +225,7 @@ class Judge:
         self, event: Event, request: Event | None, subject: Subject, leaves: Leaves, secret: Touch | None
     ) -> Decision:
         rulings = [source.request(subject, event, leaves, self._paths, secret) for source in self._sources]
-        self._permits[event.ref] = tuple(Permit(ruling.passing, ruling.resolved) for ruling in rulings)
+        self._permits[event.ref] = tuple(Permit.by(ruling) for ruling in rulings)
         return self._join(event, rulings)
 
     def _judge_answer(
@@ -236,7 +236,7 @@ class Judge:
         if permits is None:  # plain, or made before this judge
             asked = collect(_payload(request))
             made = [source.request(subject, request, asked, self._paths, None) for source in self._sources]
-            permits = tuple(Permit(ruling.passing, ruling.resolved) for ruling in made)
+            permits = tuple(Permit.by(ruling) for ruling in made)
         rulings = [
             source.answer(subject, event, leaves, self._paths, secret, permit)
             for source, permit in zip(self._sources, permits, strict=True)

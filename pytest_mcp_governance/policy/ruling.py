@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_mcp_governance.policy.arguments import Failure, first_failure
-from pytest_mcp_governance.policy.data import Leaves, ScopeMap, Touch, collect, embedded_uris
+from pytest_mcp_governance.policy.data import Leaves, ScopeMap, Touch, collect, embedded_uris, leaf_values, result_documents
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.model import Policy, Rule
 from pytest_mcp_governance.policy.places import Paths, file_path, plain_uri
@@ -59,6 +59,13 @@ class Permit:
 
     passing: tuple[Rule, ...]
     resolved: bool
+    sensitive: tuple[Touch, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def by(cls, ruling: Ruling) -> Permit:
+        """What `ruling` allowed; a secret or personal place that it touched makes the whole answer such."""
+        held = tuple(t for t in ruling.touches if t.scope_class in ("secret", "pii") and t.how in ("uri", "argument"))
+        return cls(ruling.passing, ruling.resolved, held)
 
 
 class Source:
@@ -110,6 +117,9 @@ class Source:
     ) -> Ruling:
         """Judge what a result carries by the rules that allowed its request."""
         touches = self._answer_touches(subject, event, leaves, paths, secret)
+        if request.sensitive and event.kind == "result":
+            carried = leaf_values(result_documents(event.result))
+            touches += tuple(Touch(t.scope, t.scope_class, t.data, "result", True, carried) for t in request.sensitive)
         denied: Ruling | None = None
         for rule in request.passing:
             clause = "data.out" if any(status_of(t, rule) == "out" for t in touches) else ""

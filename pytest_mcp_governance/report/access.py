@@ -72,7 +72,8 @@ def matrix(evidence: Evidence, run: RunSummary) -> Matrix:
     call_of = {m.at.ref: c for c in evidence.calls for m in (c.request, c.answer, c.delivered) if m is not None}
     touched: dict[tuple[str, str], dict[int, Call]] = defaultdict(dict)
     classes: dict[str, str] = {}
-    for access in evidence.accesses:
+    accesses = _resolved_first(evidence.accesses, call_of)
+    for access in accesses:
         column = column_of(access)
         classes.setdefault(column, access.scope_class)
         if (call := call_of.get(access.about)) is not None:
@@ -87,21 +88,29 @@ def matrix(evidence: Evidence, run: RunSummary) -> Matrix:
         )
         for a in run.agents
     )
-    return Matrix(columns, rows, _references(evidence, call_of))
+    return Matrix(columns, rows, _references(accesses, call_of))
 
 
 def column_of(access: Access) -> str:
-    """The column an access counts in: its scope, or unresolved, or outside all scopes."""
-    if access.status == "unresolved":
-        return UNRESOLVED
-    return access.scope if access.status == "in" and access.scope else OUTSIDE
+    """The column an access counts in: its scope, allowed there or not; else unresolved, or outside all scopes."""
+    return access.scope or (UNRESOLVED if access.status == "unresolved" else OUTSIDE)
+
+
+def _resolved_first(accesses: tuple[Access, ...], call_of: dict[str, Call]) -> tuple[Access, ...]:
+    """Without "unresolved" for a call whose answer, or another argument, did say what it touched."""
+    resolved = {call_of[a.about].number for a in accesses if a.about in call_of and column_of(a) != UNRESOLVED}
+    return tuple(
+        a
+        for a in accesses
+        if column_of(a) != UNRESOLVED or a.about not in call_of or call_of[a.about].number not in resolved
+    )
 
 
 def _columns(classes: dict[str, str]) -> tuple[Column, ...]:
     scopes = sorted(k for k in classes if k not in (UNRESOLVED, OUTSIDE))
     return (
         *(Column(k, k, classes[k]) for k in scopes),
-        Column(OUTSIDE, "Outside its scopes", ""),
+        Column(OUTSIDE, "Outside all scopes", ""),
         Column(UNRESOLVED, "Unresolved", ""),
     )
 
@@ -116,9 +125,9 @@ def _cell(column: str, calls: dict[int, Call], most: int) -> Cell | None:
     return Cell(column, tuple(sorted(calls)), found, mark, level)
 
 
-def _references(evidence: Evidence, call_of: dict[str, Call]) -> tuple[Reference, ...]:
+def _references(accesses: tuple[Access, ...], call_of: dict[str, Call]) -> tuple[Reference, ...]:
     grouped: dict[tuple[str, str, str, Text], list[Access]] = defaultdict(list)
-    for access in evidence.accesses:
+    for access in accesses:
         grouped[(access.agent, access.scope, access.status, access.data)].append(access)
     references = [
         Reference(

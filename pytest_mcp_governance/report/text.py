@@ -291,8 +291,8 @@ def screen_caption(screen: Screen, borrowed_from: int = 0) -> str:
         return "Picture in the tool's answer."
     if screen.offset_ms is None:
         return f"Screen {screen.moment} the call.{masked}" if screen.moment else f"Screen.{masked}"
-    if abs(screen.offset_ms) < 1:
-        return f"Screen as the call was sent.{masked}"
+    if screen.moment == "before" and screen.offset_ms > -1:
+        return f"Screen when the call was decided.{masked}"
     side = "before" if screen.offset_ms < 0 else "after"
     return f"Screen {milliseconds(abs(screen.offset_ms))} {side} the call was sent.{masked}"
 

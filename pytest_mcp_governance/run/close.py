@@ -97,7 +97,7 @@ def close_run(
     _store(run.config.run_dir / names.CLOSE, bundle)
     _store(run.config.run_dir / "report.html", report)
     place = _copy(run.config.report_copy, report, run.config.run_dir / "report.html", problems)
-    return _result(run, closing, summarise(reader), place, len(report), read_bundle(bundle).digest, problems)
+    return _result(run, closing, summarise(reader, status=closing.status), place, len(report), read_bundle(bundle).digest, problems)
 
 
 def _conclude(
@@ -137,7 +137,7 @@ def _render(reader: EvidenceReader, run: OpenRun, closing: _Closing, hidden: Wit
         status=closing.status,
         finished_on=closing.finished_on,
         segments=tuple((s.name, s.lines, s.root) for s in closing.segments),
-        withheld_values=len(hidden.disclosures),
+        withheld_values=hidden.values,
         withheld_screens=hidden.screens,
         omitted_screens=len(hidden.omitted),
         environment=_environment(reader),

@@ -19,6 +19,7 @@ SCREEN_BUDGET_BYTES = 25 * 1024 * 1024
 
 _MIN_SEARCHED = 4
 _MIN_NORMALISED = 8
+_MIN_LINE = 12
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 _MAX_DEPTH = 6
 
@@ -31,11 +32,13 @@ class Withholding:
 
     Attributes:
         disclosures: `$sd` digests of withheld values, screens' included.
+        values: how many values are withheld, screens' addresses and titles not counted.
         screens: how many screens and images are withheld.
         omitted: blobs left out because of their size: ref, sha256, reason, as the close statement lists them.
     """
 
     disclosures: frozenset[str] = frozenset()
+    values: int = 0
     screens: int = 0
     omitted: tuple[dict[str, str], ...] = ()
 
@@ -67,7 +70,8 @@ def withhold(reader: EvidenceReader, *, secrets: Set[str], detects_secret: Detec
         if digest not in labelled and _shows(reader.reveal(value), search, detects_secret)
     }
     dropped = frozenset(labelled | found | pictures.disclosures)
-    return Withholding(dropped, pictures.count, _over_budget(reader, records, dropped))
+    values_withheld = len(dropped - pictures.disclosures)
+    return Withholding(dropped, values_withheld, pictures.count, _over_budget(reader, records, dropped))
 
 
 def _labelled(reader: EvidenceReader, records: Iterable[Record]) -> tuple[set[str], set[str]]:
@@ -82,7 +86,9 @@ def _labelled(reader: EvidenceReader, records: Iterable[Record]) -> tuple[set[st
             shown = reader.reveal(value)
             if not isinstance(shown, Withheld):
                 values |= {shown} if isinstance(shown, str) else set(_texts(shown))
-    return digests, values
+    # A line of a labelled text is as personal as the text, and is what an error message quotes.
+    lines = {line.strip() for value in values for line in value.splitlines()}
+    return digests, values | {line for line in lines if len(line) >= _MIN_LINE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,9 @@ class Trial:
         ref = self.record("decision", fields)
         self.judge.recorded(event, decision, ref)
         for access in decision.accesses:
-            self._record_access(access, event)
+            recorded = self._record_access(access, event)
+            if decision.effect == "forward":  # what was blocked, or withheld from the agent, it did not access
+                self.accesses.append(recorded)
         return decision
 
     def called(self, gateway: str, call: Call | None) -> None:
@@ -109,7 +111,7 @@ class Trial:
                 self._record_finding(finding)
         return self.findings
 
-    def _record_access(self, access: Access, event: Event) -> None:
+    def _record_access(self, access: Access, event: Event) -> dict[str, object]:
         fields: dict[str, object] = {
             "agent": event.agent or "",
             "server": event.server,
@@ -126,7 +128,7 @@ class Trial:
             fields["tool"] = event.tool
         ref = self.record("access", fields)
         seen = {k: v for k, v in fields.items() if k not in ("data", "fields")}
-        self.accesses.append(seen | {"data": access.data, "record": ref})
+        return seen | {"data": access.data, "record": ref}
 
     def _record_finding(self, finding: Finding) -> None:
         fields: dict[str, object] = {

@@ -19,11 +19,13 @@ from .conftest import SERVERS, Agent, Files, begin, open_gateway
 
 TOKEN = "hunter2-hunter2-hunter2"
 SALARY = "4.815.162.342"
+VAULTED = "correct horse battery staple"
 POLICY = """\
 governance: 1
 policy: books
 data:
   hr: {class: pii, results: {"files.read_text_file": ["$.content"]}}
+  vault: {class: secret, paths: ["FOLDER/vault/**"]}
 rules:
 - {id: FILES, allow: ["files.*"]}
 - {id: BROWSE, allow: ["browser.*"]}
@@ -49,8 +51,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunResu
         controller_pid=os.getpid(),
         env_secrets=(TOKEN,),
     )
+    (files.folder / "vault").mkdir()
+    (files.folder / "vault" / "key.txt").write_text(VAULTED)
     recorder = Recorder.start(config)
-    begin(recorder, POLICY)
+    begin(recorder, POLICY.replace("FOLDER", str(files.folder)))
     node = SERVERS / "node" / "bin" / "node"
     script = SERVERS / "node" / "node_modules" / "@playwright" / "mcp" / "cli.js"
     browser = {"command": str(node), "args": [str(script), "--cdp-endpoint", "${MCP_AUDIT_CDP_URL}"]}
@@ -63,6 +67,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunResu
     reader = Agent(commands["files"])
     reader.start()
     assert SALARY in str(reader.call("read_text_file", path=str(files.folder / "salary.txt")))
+    assert VAULTED in str(reader.call("read_file", path=str(files.folder / "vault" / "key.txt")))
     reader.leave()
     Agent(commands["talker"]).leave()
     recorder.close_gateway(gateway)
@@ -94,7 +99,7 @@ def test_the_run_folder_keeps_what_the_report_withholds(recorded: tuple[RunResul
     assert result.report is not None
     report = ContainerSource(result.report.read_bytes())
     shown = b"".join([report.view, *(report.read(path) for path in report.paths())])
-    for value in (TOKEN, SALARY):
+    for value in (TOKEN, SALARY, VAULTED):
         assert value.encode() in whole
         assert value.encode() not in shown
 

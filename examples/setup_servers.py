@@ -27,7 +27,7 @@ from pathlib import Path
 EXAMPLES = Path(__file__).resolve().parent
 PINS = EXAMPLES / "servers"
 SERVERS = EXAMPLES / ".servers"
-NODE_MIN = 18
+NODE_MIN = 20
 STEP_TIMEOUT_S = 900
 
 
@@ -148,7 +148,7 @@ def _node_part(part: Part) -> None:
 
 
 def find_node() -> tuple[Path, Path]:
-    """Node (18 or newer) and its npm, from PATH or from beside this Python; raises StepFailed."""
+    """Node (20 or newer) and its npm, from PATH or from beside this Python; raises StepFailed."""
     seen: list[str] = []
     for folder in (*os.environ.get("PATH", "").split(os.pathsep), str(Path(sys.executable).parent)):
         node, npm = (shutil.which(name, path=folder) for name in ("node", "npm"))

@@ -1,6 +1,8 @@
 """The README's quickstart does what the README says, taken from its own code blocks."""
 
+import os
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +26,12 @@ def quickstart() -> dict[str, str]:
             "from mcp.server import MCPServer", "from mcp.server.fastmcp import FastMCP as MCPServer"
         )
     return files
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python` and `mcp-governance` are those of the environment that the tests run in, as in an activated one."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
 
 
 def test_the_quickstart_runs_and_its_report_is_consistent(pytester: pytest.Pytester) -> None:

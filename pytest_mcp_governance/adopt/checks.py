@@ -101,9 +101,7 @@ def find_node(environ: Mapping[str, str] | None = None) -> tuple[Path, str]:
 
 def _platform() -> str:
     if sys.platform not in ("linux", "darwin"):
-        raise Missing(
-            f"{platform.system()} is not supported", "use Linux or macOS; on Windows, its Linux subsystem"
-        )
+        raise Missing(f"{platform.system()} is not supported", "use Linux or macOS; on Windows, its Linux subsystem")
     return f"{platform.system()} {platform.machine()}"
 
 

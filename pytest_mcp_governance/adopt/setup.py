@@ -62,9 +62,7 @@ def set_up(
     return tuple(_get(look(name), known.get(name, ()), look, say) for name in LOOKS)
 
 
-def _get(
-    found: Check, remedies: Sequence[Remedy], look: Callable[[str], Check], say: Callable[[str], None]
-) -> Check:
+def _get(found: Check, remedies: Sequence[Remedy], look: Callable[[str], Check], say: Callable[[str], None]) -> Check:
     tried: list[str] = []
     if remedies and not found.ok:
         say(f"{found.name}: {found.seen.splitlines()[0]}")
@@ -135,6 +133,8 @@ def _no_environment() -> str | None:
     return None if importlib.util.find_spec("pip") else "this environment has no pip"
 
 
+# libatomic1 is what Playwright's own driver needs, and a minimal system lacks; without a font pages are blank.
+_PACKAGES = ("chromium", "fonts-dejavu-core", "libatomic1")
 _APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
 _REMEDIES: Mapping[str, Sequence[Remedy]] = {
     "browser": (
@@ -150,7 +150,7 @@ _REMEDIES: Mapping[str, Sequence[Remedy]] = {
             _no_apt,
             (
                 (*_APT, "update"),
-                (*_APT, "install", "--no-install-recommends", "chromium", "fonts-dejavu-core"),
+                (*_APT, "install", "--no-install-recommends", *_PACKAGES),
             ),
             900.0,
             {"DEBIAN_FRONTEND": "noninteractive"},

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_mcp_governance.policy.arguments import Failure, first_failure
-from pytest_mcp_governance.policy.data import Leaves, ScopeMap, Touch, collect, embedded_uris, leaf_values, result_documents
+from pytest_mcp_governance.policy.data import (
+    Leaves,
+    ScopeMap,
+    Touch,
+    collect,
+    embedded_uris,
+    leaf_values,
+    result_documents,
+)
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.model import Policy, Rule
 from pytest_mcp_governance.policy.places import Paths, file_path, plain_uri

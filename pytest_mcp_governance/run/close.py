@@ -97,7 +97,9 @@ def close_run(
     _store(run.config.run_dir / names.CLOSE, bundle)
     _store(run.config.run_dir / "report.html", report)
     place = _copy(run.config.report_copy, report, run.config.run_dir / "report.html", problems)
-    return _result(run, closing, summarise(reader, status=closing.status), place, len(report), read_bundle(bundle).digest, problems)
+    return _result(
+        run, closing, summarise(reader, status=closing.status), place, len(report), read_bundle(bundle).digest, problems
+    )
 
 
 def _conclude(

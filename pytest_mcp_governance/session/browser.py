@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -65,6 +66,7 @@ _LOG = "browser.log"
 _START_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 3.0
 _POLL_S = 0.02
+_REMOVE_TRIES = 100
 
 
 def find_browser(environ: Mapping[str, str] | None = None) -> Path:
@@ -176,7 +178,7 @@ class Browser:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(_remove, self._folder)
 
     async def __aenter__(self) -> Self:
         return self
@@ -257,6 +259,15 @@ def _pipe_pairs() -> tuple[tuple[int, int], tuple[int, int]]:
         theirs.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 10))
         os.close(low)
     return (from_browser, to_browser), (theirs[0], theirs[1])
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder; the browser's last helpers may still write into it for a moment after it ended."""
+    for _ in range(_REMOVE_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_POLL_S)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -65,7 +65,41 @@ def parse(raw: bytes) -> Parsed:
     return Parsed("invalid", value, _unique(problems))
 
 
+class _Ambiguous(Exception):
+    """The text is JSON that two readers may read differently."""
+
+
+def _unique_pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(items)
+    if len(made) != len(items):
+        raise _Ambiguous
+    return made
+
+
+def _no_constant(_: str) -> None:
+    raise _Ambiguous
+
+
+# Sound messages are nearly all there are: one decoder, made once, reads those.
+_decode = json.JSONDecoder(object_pairs_hook=_unique_pairs, parse_constant=_no_constant).decode
+
+
 def _load(text: str, problems: list[str]) -> object:
+    try:
+        value: object = _decode(text)
+    except _Ambiguous:
+        value = _load_ambiguous(text, problems)
+    except (ValueError, RecursionError) as error:
+        problems.append("depth" if isinstance(error, RecursionError) else "syntax")
+        return None
+    if _SURROGATE_ESCAPE.search(text) and _has_lone_surrogate(value):
+        problems.append("surrogate")
+    return value
+
+
+def _load_ambiguous(text: str, problems: list[str]) -> object:
+    """Read it as most readers would, and name what makes it ambiguous."""
+
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         made = dict(items)
         if len(made) != len(items):
@@ -76,13 +110,10 @@ def _load(text: str, problems: list[str]) -> object:
         problems.append("nan")
 
     try:
-        value: object = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except (ValueError, RecursionError) as error:
         problems.append("depth" if isinstance(error, RecursionError) else "syntax")
         return None
-    if _SURROGATE_ESCAPE.search(text) and _has_lone_surrogate(value):
-        problems.append("surrogate")
-    return value
 
 
 def _has_lone_surrogate(value: object) -> bool:

@@ -19,9 +19,7 @@ def nothing_in_the_way() -> str | None:
     return None
 
 
-def remedy(
-    *programs: str, obstacle: Callable[[], str | None] = nothing_in_the_way, limit_s: float = 30.0
-) -> Remedy:
+def remedy(*programs: str, obstacle: Callable[[], str | None] = nothing_in_the_way, limit_s: float = 30.0) -> Remedy:
     commands = tuple((sys.executable, "-c", program) for program in programs)
     return Remedy("pip install thing", obstacle, commands, limit_s, {})
 
@@ -136,9 +134,7 @@ def test_doctor_and_set_up_look_for_the_same(monkeypatch: pytest.MonkeyPatch) ->
     assert read_only.output == fixed.output == "\n".join(table(run_checks())) + "\n"
 
 
-def test_a_browser_that_does_not_start_is_told_apart_from_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_browser_that_does_not_start_is_told_apart_from_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = executable(tmp_path / "chromium", "echo 'libnss3.so: cannot open' >&2; exit 127")
     monkeypatch.setenv("MCP_GOVERNANCE_BROWSER", str(broken))
     found = check("browser")

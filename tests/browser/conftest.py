@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pytest_mcp_governance.report import render
+from pytest_mcp_governance.session.browser import find_browser
 from tests.report.other_runs import broken_run, hostile_run, unjudged_run
 from tests.report.sample_run import sample_run
 
 RUNS = {"sample": sample_run, "broken": broken_run, "hostile": hostile_run, "unjudged": unjudged_run}
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 Open = Callable[..., "Opened"]
 
 
@@ -34,9 +33,7 @@ class Opened:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium on this machine: install chromium or google-chrome")
+    found = find_browser()  # says what to do where there is none
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"] if os.geteuid() == 0 else [])
         yield launched

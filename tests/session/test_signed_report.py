@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,10 +32,8 @@ rules:
 """
 
 
-
-
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunResult, Path]]:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, Path]:
     """One run: a browser that looks at a page, a file with a salary, a server that prints a token it was given."""
     root = tmp_path_factory.mktemp("project")
     (root / "data").mkdir()
@@ -62,7 +60,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunResu
     gateway, commands = open_gateway(recorder, {"files": files.entry, "browser": browser, "talker": talker})
     agent = Agent(commands["browser"])
     agent.start()
-    agent.call("browser_navigate", url="data:text/html,<title>Ledger</title><h1 style='background:%23cde'>Invoices</h1>")
+    agent.call(
+        "browser_navigate", url="data:text/html,<title>Ledger</title><h1 style='background:%23cde'>Invoices</h1>"
+    )
     agent.leave()
     reader = Agent(commands["files"])
     reader.start()
@@ -72,14 +72,16 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunResu
     Agent(commands["talker"]).leave()
     recorder.close_gateway(gateway)
     recorder.end_test(outcome="passed", failure=f"AssertionError: saw {SALARY}")
-    yield recorder.finish_run(complete=True), config.run_dir
+    return recorder.finish_run(complete=True), config.run_dir
 
 
 def test_the_call_to_the_browser_has_a_screen_before_and_after(recorded: tuple[RunResult, Path]) -> None:
     _, run_dir = recorded
     reader = EvidenceReader(FolderSource(run_dir))
     records = list(reader.records())
-    asked = [r for r in records if r["type"] == "msg" and r.get("tool") == "browser_navigate" and r["kind"] == "request"]
+    asked = [
+        r for r in records if r["type"] == "msg" and r.get("tool") == "browser_navigate" and r["kind"] == "request"
+    ]
     screens = [r for r in records if r["type"] == "blob" and r["kind"] == "screen"]
     (call,) = asked
     assert [s["moment"] for s in screens] == ["before", "after"]

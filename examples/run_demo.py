@@ -89,9 +89,9 @@ def _screenful(verdict: Mapping[str, object], fingerprint: str) -> str:
             "",
             *four_answers(REPORT, verdict),
             "",
-            f"Report       {REPORT} ({size_mb:.1f} MB); open it in a browser",
+            f"Report       {_shown(REPORT)} ({size_mb:.1f} MB); open it in a browser",
             f"Fingerprint  {fingerprint}",
-            f"Verify       mcp-governance verify {REPORT.name} --trust {fingerprint}",
+            f"Verify       {_shown(_cli())} verify {_shown(REPORT)} --trust {fingerprint}",
         ]
     )
 
@@ -111,6 +111,11 @@ def _output(name: str, command: Sequence[str]) -> str:
     if done.returncode:
         raise StepFailed(f"{name}: exit code {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout
+
+
+def _shown(path: str | Path) -> str:
+    """A path as the reader, who stands in the project's folder, can use it."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else str(path)
 
 
 def _cli() -> str:

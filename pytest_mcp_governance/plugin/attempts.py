@@ -81,8 +81,8 @@ def outcome(reports: Sequence[pytest.TestReport]) -> str:
     if any(report.failed for report in phases.values()):
         return "error"
     deciding = call or phases.get("setup")
-    if deciding is None:
-        return "error"  # an attempt that reported nothing is no pass
+    if deciding is None or (call is None and not deciding.skipped):
+        return "error"  # nothing reported, or interrupted before the call did: that is no pass
     if hasattr(deciding, "wasxfail"):
         return "xfailed" if deciding.skipped else "xpassed"
     return "skipped" if deciding.skipped else "passed"

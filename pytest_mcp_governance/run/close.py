@@ -24,8 +24,8 @@ from pytest_mcp_governance.evidence.statements import close_statement, read_bund
 from pytest_mcp_governance.policy.detectors import builtin_secrets
 from pytest_mcp_governance.report import render
 from pytest_mcp_governance.report.facts import RunFacts
-from pytest_mcp_governance.report.summary import RunSummary, summarise
 from pytest_mcp_governance.run.open import PRODUCER, OpenRun
+from pytest_mcp_governance.run.result import told
 from pytest_mcp_governance.run.withhold import Withholding, withhold
 
 Status = Literal["complete", "partial"]
@@ -97,9 +97,19 @@ def close_run(
     _store(run.config.run_dir / names.CLOSE, bundle)
     _store(run.config.run_dir / "report.html", report)
     place = _copy(run.config.report_copy, report, run.config.run_dir / "report.html", problems)
-    return _result(
-        run, closing, summarise(reader, status=closing.status), place, len(report), read_bundle(bundle).digest, problems
-    )
+    problems += closing.reasons if closing.status != "complete" else ()
+    return {
+        "run": run.config.run,
+        "run_dir": str(run.config.run_dir),
+        "report": str(place),
+        "report_bytes": len(report),
+        "status": closing.status,
+        "open_digest": run.open_digest,
+        "close_digest": read_bundle(bundle).digest,
+        "fingerprint": run.identity.public.fingerprint,
+        "key_is_ephemeral": run.ephemeral,
+        "problems": problems,
+    } | told(reader, closing.status)
 
 
 def _conclude(
@@ -184,47 +194,3 @@ def _copy(target: Path, report: bytes, original: Path, problems: list[str]) -> P
         problems.append(f"{error} The report is at {original}")
         return original
     return target
-
-
-def _result(
-    run: OpenRun,
-    closing: _Closing,
-    summary: RunSummary,
-    report: Path,
-    report_bytes: int,
-    close_digest: str,
-    problems: list[str],
-) -> dict[str, object]:
-    states = {name: getattr(summary, name) for name in ("reached", "blocked", "unproven")}
-    return {
-        "run": run.config.run,
-        "run_dir": str(run.config.run_dir),
-        "report": str(report),
-        "report_bytes": report_bytes,
-        "status": closing.status,
-        "open_digest": run.open_digest,
-        "close_digest": close_digest,
-        "fingerprint": run.identity.public.fingerprint,
-        "key_is_ephemeral": run.ephemeral,
-        "judged": summary.judged,
-        "verdict": summary.verdict.headline,
-        "findings": {
-            name: {"enforce": c.enforce, "observe": c.observe, "expected": c.expected} for name, c in states.items()
-        },
-        "unexpected": summary.unexpected,
-        "unexpected_reached": summary.reached.enforce,
-        "agents": [
-            {
-                "agent": a.agent,
-                "calls": a.calls,
-                "denied": a.denied,
-                "findings": a.findings,
-                "screens": a.screens,
-                "scopes": list(a.scopes),
-            }
-            for a in summary.agents
-        ],
-        "tests": dict(summary.tests),
-        "problems": [*problems, *(closing.reasons if closing.status != "complete" else ())],
-        "notes": [],
-    }

@@ -114,6 +114,8 @@ def _make_folder(config: RecorderConfig) -> str | None:
             ignore.write_text("*\n", encoding="utf-8")
         earlier = sorted(p for p in runs.iterdir() if p.is_dir() and names.is_name(p.name))
         config.run_dir.mkdir(mode=0o700)
+        # A report of an earlier run must not pass for this one's, should this one never come to its own.
+        config.report_copy.unlink(missing_ok=True)
     except OSError as error:
         raise RecorderError(
             f"the evidence folder {runs} cannot be written: {error.strerror}. "

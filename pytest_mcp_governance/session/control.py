@@ -30,7 +30,9 @@ class RunResult:
     """What became of a run, for the gate and the terminal.
 
     `findings` is state -> {"enforce": n, "observe": n, "expected": n}; `unexpected` counts unexpected findings in
-    enforce mode; `problems` are failures of the evidence itself, `notes` are worth a line and fail nothing.
+    enforce mode; `finding_lines` are the findings one by one: test, attempt, outcome, rule, clause, agent, server,
+    tool, state, mode, expected; `problems` are failures of the evidence itself, `notes` are worth a line and fail
+    nothing.
     """
 
     run: str
@@ -51,6 +53,7 @@ class RunResult:
     tests: Mapping[str, int]
     problems: Sequence[str] = field(default=())
     notes: Sequence[str] = field(default=())
+    finding_lines: Sequence[Mapping[str, object]] = field(default=())
 
     @classmethod
     def from_fields(cls, data: Mapping[str, object]) -> "RunResult":

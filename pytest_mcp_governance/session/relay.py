@@ -107,7 +107,7 @@ class Relay:
             status = await self._server.end(grace_s=_DRAIN_S if self._agent_left else 0.2)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(errors, 1.0)
-            self._scribe.io("exit", code=status)
+            self._scribe.io("exit", code=status, asked=self._agent_left)
             if not self._agent_left:
                 self._explain_exit(status)
 
@@ -119,7 +119,7 @@ class Relay:
             f"server {self.spec.name!r} ended with status {status} while the agent was connected"
             f" ({waiting} request(s) unanswered).\n"
             + (f"  Its last lines on stderr:\n{last}\n" if last else "  It wrote nothing to stderr.\n")
-            + f"  Run its command by hand to see why: {self.spec.command}"
+            + f"  To see why, run by hand the command of its entry {self.spec.name!r} in mcp.json."
         )
 
     async def _agent_to_server(self) -> None:

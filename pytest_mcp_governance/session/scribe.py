@@ -131,13 +131,15 @@ class Scribe:
         with contextlib.suppress(LedgerWriteError):
             self._trial.record("gap", {"what": f"connection {self._conn}", "count": 1, "reason": reason})
 
-    def io(self, stream: str, *, text: str | None = None, code: int | None = None) -> None:
+    def io(self, stream: str, *, text: str | None = None, code: int | None = None, asked: bool | None = None) -> None:
         """Record what came beside the messages: stderr, an exit status, a failed forward."""
         fields: dict[str, object] = {"stream": stream, "conn": self._conn, "server": self._spec.name}
         if text is not None:
             fields["text"] = Committed(text)
         if code is not None:
             fields["code"] = code
+        if asked is not None:
+            fields["asked"] = asked
         with contextlib.suppress(LedgerWriteError):
             self._trial.record("io", fields)
 

@@ -149,13 +149,20 @@ class ServerProcess:
     async def end(self, grace_s: float = 2.0) -> int:
         """Wait for its end, then terminate, then kill its process group; return the exit status."""
         self.close_input()
-        for signal_number, patience_s in ((None, grace_s), (signal.SIGTERM, 1.0), (signal.SIGKILL, 5.0)):
-            if signal_number is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal_number)
-            with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._process.wait(), patience_s)
+        try:
+            for signal_number, patience_s in ((None, grace_s), (signal.SIGTERM, 1.0), (signal.SIGKILL, 5.0)):
+                if signal_number is not None:
+                    self._signal(signal_number)
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(self._process.wait(), patience_s)
+        except asyncio.CancelledError:
+            self._signal(signal.SIGKILL)  # nobody waits any more, and no server may outlive its recorder
+            raise
         return -int(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     @property
     def returncode(self) -> int | None:

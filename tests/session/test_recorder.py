@@ -174,6 +174,28 @@ def test_a_server_that_dies_is_explained_with_its_last_words(recorder: Recorder,
     assert "status 7" in why and "no database" in why and "'files'" in why
 
 
+def test_a_server_that_ignores_the_end_of_its_input_does_not_outlive_its_gateway(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    begin(recorder)
+    script = f"trap '' TERM; echo $$ > '{tmp_path}/pid'; while :; do sleep 1; done"
+    gateway, commands = open_gateway(recorder, {"stubborn": {"command": "sh", "args": ["-c", script]}})
+    agent = Agent(commands["stubborn"])
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        os.sched_yield()
+    agent.leave()
+    recorder.close_gateway(gateway)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_report_of_an_earlier_run_is_gone_as_soon_as_a_new_run_records(config: RecorderConfig) -> None:
+    config.report_copy.write_text("of an earlier run")
+    recorder = Recorder.start(config)
+    recorder.end()
+    assert not config.report_copy.exists()
+
+
 def test_a_missing_command_is_refused_before_an_agent_starts(recorder: Recorder) -> None:
     begin(recorder)
     with pytest.raises(ConfigurationError, match=r"'books': command 'no-such-server' was not found.*mcp\.json"):

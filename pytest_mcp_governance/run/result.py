@@ -1,0 +1,72 @@
+"""What a closed run tells the gate and the terminal: figures, findings one by one, servers that ended unasked.
+
+From the records, by the view model that the page uses, so that terminal and page cannot disagree.
+"""
+
+from collections.abc import Iterator
+
+from pytest_mcp_governance.evidence.reader import EvidenceReader, Withheld
+from pytest_mcp_governance.report.collect import collect
+from pytest_mcp_governance.report.model import Evidence, Text
+from pytest_mcp_governance.report.summary import summary_of
+
+
+def told(reader: EvidenceReader, status: str) -> dict[str, object]:
+    """The fields of `session.control.RunResult` that come from the records."""
+    evidence = collect(reader)
+    summary = summary_of(evidence, status=status)
+    states = {"reached": summary.reached, "blocked": summary.blocked, "unproven": summary.unproven}
+    agents = [
+        {
+            "agent": a.agent,
+            "calls": a.calls,
+            "denied": a.denied,
+            "findings": a.findings,
+            "screens": a.screens,
+            "scopes": list(a.scopes),
+        }
+        for a in summary.agents
+    ]
+    return {
+        "judged": summary.judged,
+        "verdict": summary.verdict.headline,
+        "findings": {
+            name: {"enforce": c.enforce, "observe": c.observe, "expected": c.expected} for name, c in states.items()
+        },
+        "unexpected": summary.unexpected,
+        "unexpected_reached": summary.reached.enforce,
+        "agents": agents,
+        "tests": dict(summary.tests),
+        "finding_lines": list(_findings(evidence)),
+        "notes": list(_ended_unasked(reader)),
+    }
+
+
+def _findings(evidence: Evidence) -> Iterator[dict[str, object]]:
+    outcomes = {(t.name, t.attempt): t.outcome for t in evidence.tests}
+    for finding in evidence.findings:
+        attempt = (finding.at.test, finding.at.attempt)
+        yield {
+            "test": finding.at.test,
+            "attempt": finding.at.attempt,
+            "outcome": outcomes.get(attempt, ""),
+            "rule": finding.rule,
+            "clause": finding.clause,
+            "agent": finding.agent,
+            "server": finding.server,
+            "tool": _text(finding.tool),
+            "state": finding.state,
+            "mode": finding.mode,
+            "expected": finding.expected,
+        }
+
+
+def _ended_unasked(reader: EvidenceReader) -> Iterator[str]:
+    for record in reader.records():
+        if record["type"] == "io" and record.get("stream") == "exit" and record.get("asked") is False:
+            test = record.get("test", "a test")
+            yield f"server {record.get('server')} ended with status {record.get('code')} during {test}, unasked"
+
+
+def _text(value: Text | None) -> str:
+    return "withheld" if isinstance(value, Withheld) else value or ""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from pytest_mcp_governance.policy.detectors import detect
+from pytest_mcp_governance.policy.detectors import TooMuch, detect
 from pytest_mcp_governance.policy.jsonpath import JsonPath
 from pytest_mcp_governance.policy.matching import Glob, ToolPattern
 from pytest_mcp_governance.policy.places import (
@@ -29,7 +29,7 @@ ScopeClass = Literal["secret", "pii", "untrusted"]
 BUILTIN_SECRET = "builtin.secret"
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
-MAX_CHARS = 32 * 1024 * 1024
+MAX_CHARS = 64 * 1024 * 1024  # as long as a message may be on the wire
 _MAX_PATH = 4096  # PATH_MAX: what is longer is content that begins with a slash
 _MAX_SCHEME = 100
 _BLANKS = "".join(chr(code) for code in range(33))  # browsers strip these, and drop the others anywhere
@@ -75,14 +75,10 @@ class Touch:
 
 
 class Leaves(NamedTuple):
-    """The texts of one message: (nearest member name, text), and all of them joined for the detectors."""
+    """The texts of one message: (nearest member name, text), and each one once, joined for the detectors."""
 
     items: tuple[tuple[str, str], ...]
     text: str
-
-
-class TooMuch(ValueError):
-    """A message deeper or larger than the policy looks into; nobody can say that it is allowed."""
 
 
 def collect(value: object) -> Leaves:
@@ -118,7 +114,8 @@ def collect(value: object) -> Leaves:
                 texts.append(str(child))
         if depth > MAX_DEPTH or count > MAX_VALUES or size > MAX_CHARS:
             raise TooMuch(f"more than {MAX_DEPTH} levels, {MAX_VALUES} values or {MAX_CHARS} characters")
-    return Leaves(tuple(items), "\n".join(texts))
+    # Servers send a text twice, as content and as structuredContent: the detectors need to see it once.
+    return Leaves(tuple(items), "\n".join(dict.fromkeys(texts)))
 
 
 class ScopeMap:
@@ -161,7 +158,10 @@ class ScopeMap:
         if path is None:
             return [Touch(None, None, _short(text), how)]
         hit = [scope for scope in self._scopes if any(glob.matches(path, paths) for glob in scope.paths)]
-        return _touches(hit, text, how)
+        found = _touches(hit, text, how)
+        # It may be what it seems or lie elsewhere: label it, and let no rule with a limit pass it.
+        elsewhere = [Touch(None, None, _short(text), how, True)] if hit and paths.ambiguous(path) else []
+        return found + elsewhere
 
     def _uri(self, text: str, how: How) -> list[Touch]:
         if not self._maps_uris:

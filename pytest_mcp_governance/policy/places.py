@@ -6,6 +6,7 @@ could take for two places (backslashes, encoded slashes, blanks inside) is refus
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +18,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _ENCODED_TRAP = re.compile(r"%(?:2e|2f|5c|00|25)", re.IGNORECASE)
+_OF_A_PROCESS = re.compile(r"/(?:proc|dev/(?:fd|stdin|stdout|stderr))(?:/|$)")
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\?#]|$)")
 
 
@@ -63,9 +65,25 @@ class Paths:
             raise ValueError("the resolver gave no absolute path")
         return real
 
+    def readings(self, path: str) -> tuple[str, ...]:
+        """Every real path that a server may read `path` as; one, unless `..` stands in it.
+
+        The kernel takes `..` from where a symlink led, many servers (Node's `path.resolve`) drop it from the text
+        first. Nobody but the server knows which of the two it does.
+        """
+        if ".." not in path.split("/"):
+            return (self.real(path),)
+        return tuple(dict.fromkeys((self.real(path), self.real(_lexical(path)))))
+
+    def ambiguous(self, path: str) -> bool:
+        """Whether two readers may take `path` for two places."""
+        return _OF_A_PROCESS.match(_lexical(path)) is not None or len(self.readings(path)) > 1
+
     def inside(self, path: str, root: str) -> bool:
-        """Whether a call's absolute `path` is `root` or lies below it, symlinks resolved on both sides."""
-        return _below(self.real(path), self.root(root)) is not None
+        """Whether a call's absolute `path` is `root` or lies below it, whoever reads it."""
+        if _OF_A_PROCESS.match(_lexical(path)):
+            return False  # leads elsewhere in the server's process than in ours
+        return all(_below(real, self.root(root)) is not None for real in self.readings(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +95,11 @@ class PathGlob:
     below: Glob | None
 
     def matches(self, path: str, paths: Paths) -> bool:
-        """Whether a call's absolute path, symlinks resolved, is covered."""
-        rest = _below(paths.real(path), paths.root(self.base))
+        """Whether a call's absolute path is covered, symlinks resolved, as any reader may take it."""
+        return any(self._covers(real, paths) for real in paths.readings(path))
+
+    def _covers(self, real: str, paths: Paths) -> bool:
+        rest = _below(real, paths.root(self.base))
         if rest is None:
             return False
         if self.below is None:
@@ -96,6 +117,10 @@ class HostPattern:
     def matches(self, host: str) -> bool:
         """Whether a lower-case host name is covered."""
         return host.endswith(self.suffix) and len(host) > len(self.suffix) if self.suffix else host == self.text
+
+
+def _lexical(path: str) -> str:
+    return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def parse_path_glob(text: str) -> PathGlob:

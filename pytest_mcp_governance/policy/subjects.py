@@ -163,6 +163,8 @@ def _responses(params: Mapping[str, object]) -> tuple[Subject, ...]:
 
 
 def _response(response: Mapping[str, object]) -> Subject:
+    if sum(key in response for key in ("roots", "action", "role")) > 1:
+        raise Shapeless("an input response answers two kinds of question at once")
     if "roots" in response:
         return _roots(response)
     if "action" in response:

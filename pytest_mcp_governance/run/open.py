@@ -5,6 +5,7 @@ Leaves recording to `session` and closing to `close`.
 
 import base64
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -123,8 +124,21 @@ def _make_folder(config: RecorderConfig) -> str | None:
         ) from None
     if config.keep_runs:
         for old in earlier[: max(0, len(earlier) - config.keep_runs + 1)]:
-            shutil.rmtree(old, ignore_errors=True)
+            if not _is_recording(old):
+                shutil.rmtree(old, ignore_errors=True)
+                for beside in (".control", ".lock"):
+                    old.with_name(old.name + beside).unlink(missing_ok=True)
     return _close_digest(earlier[-1]) if earlier else None
+
+
+def _is_recording(run_dir: Path) -> bool:
+    """Whether the run's main recorder is alive; its control file outlives it only where it was killed."""
+    try:
+        address = json.loads(run_dir.with_name(f"{run_dir.name}.control").read_bytes())
+        os.kill(int(address["ok"]["pid"]), 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _close_digest(run_dir: Path) -> str | None:

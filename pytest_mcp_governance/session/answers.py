@@ -52,5 +52,7 @@ def _encode(value: object) -> bytes:
 
 def _waiting_ids(value: object) -> list[int | str]:
     items = value if isinstance(value, list) else [value]
-    found = [item.get("id") for item in items if isinstance(item, dict)]
+    # Whoever sends an answer waits for nothing.
+    asked = [item for item in items if isinstance(item, dict) and not {"result", "error"} & item.keys()]
+    found = [item.get("id") for item in asked]
     return [i for i in found if isinstance(i, int | str) and not isinstance(i, bool)]

@@ -293,15 +293,19 @@ def spawn(config: RecorderConfig) -> tuple["subprocess.Popen[bytes]", dict[str, 
     names = (*INHERITED, *RECORDER_ENVIRONMENT)
     env = {k: os.environ[k] for k in names if k in os.environ}
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            # -P: a module in the folder that the agent may write to must not become part of the recorder.
-            [sys.executable, "-P", "-m", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=env,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                # -P: a module in the folder that the agent may write to must not become part of the recorder.
+                [sys.executable, "-P", "-m", PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=env,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise RecorderError(f"the recorder process cannot be started with {sys.executable}: {reason}") from None
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(config.to_json().encode() + b"\n")

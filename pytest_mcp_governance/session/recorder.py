@@ -109,7 +109,10 @@ class RecorderService:
                 with contextlib.suppress(LedgerWriteError):
                     self._segment.checkpoint()
             if self._is_orphan():
-                await self._end_as_orphan()
+                try:
+                    await self._end_as_orphan()
+                finally:
+                    self._done.set()  # nobody is left to hear an error, and nothing may go on recording alone
 
     def _is_orphan(self) -> bool:
         if self._config.main:
@@ -121,12 +124,10 @@ class RecorderService:
         return os.getppid() != self._owner
 
     async def _end_as_orphan(self) -> None:
+        await self._gateways.close_all()
         if self._desk is not None:
-            await self._gateways.close_all()
-            await self._desk.perform(
-                "finish_run", {"complete": False, "reason": "the test process ended without closing the run"}
-            )
-            self._done.set()
+            reason = "the test process ended without closing the run"
+            await self._desk.perform("finish_run", {"complete": False, "reason": reason})
         else:
             await self._op_close_segment({})
 

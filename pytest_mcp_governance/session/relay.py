@@ -20,6 +20,7 @@ from pytest_mcp_governance.session.trial import Call, Trial
 from pytest_mcp_governance.session.wire import Direction, Exchange, FrameTooLong, LineSplitter, Message
 
 _STDERR_TAIL_BYTES = 4096
+_MAX_STDERR_LINE = 1_000_000
 _DRAIN_S = 2.0
 
 
@@ -148,12 +149,18 @@ class Relay:
 
     async def _watch_stderr(self) -> None:
         assert self._server is not None
+        # Whole lines: what is withheld from a report is looked for in one record, not across two.
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        pending = ""
         while chunk := await self._server.read_stderr():
             self._stderr_tail = (self._stderr_tail + chunk)[-_STDERR_TAIL_BYTES:]
-            if text := decoder.decode(chunk):
-                self._scribe.io("stderr", text=text)
-        if rest := decoder.decode(b"", final=True):
+            whole, newline, pending = (pending + decoder.decode(chunk)).rpartition("\n")
+            if newline:
+                self._scribe.io("stderr", text=whole + newline)
+            elif len(pending) > _MAX_STDERR_LINE:
+                self._scribe.io("stderr", text=pending)
+                pending = ""
+        if rest := pending + decoder.decode(b"", final=True):
             self._scribe.io("stderr", text=rest)
 
     async def _handle(self, raw: bytes, direction: Direction) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ CDP_URL = "${MCP_AUDIT_CDP_URL}"
 CDP_PORT = "${MCP_AUDIT_CDP_PORT}"
 
 _READ_BYTES = 256 * 1024
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class ServerSpec:
             ConfigurationError: a member is missing or of the wrong type.
         """
         command, args, env, cwd = (value.get(k) for k in ("command", "args", "env", "cwd"))
+        if _NAME.fullmatch(name) is None:
+            raise ConfigurationError(f"server name {name[:80]!r}: use 1 to 64 of the characters A-Z a-z 0-9 _ -")
         if not isinstance(command, str) or not command:
             raise ConfigurationError(
                 f"server {name!r} has no command; expected an entry like "
@@ -49,6 +53,12 @@ class ServerSpec:
             raise ConfigurationError(f"server {name!r}: args must be a list of texts, seen {type(args).__name__}")
         if not isinstance(env or {}, Mapping) or not all(isinstance(v, str) for v in (env or {}).values()):  # type: ignore[attr-defined]  # checked in the same line
             raise ConfigurationError(f"server {name!r}: env must map names to texts")
+        texts = [command, *(args or ()), *(env or {}), *(env or {}).values()]  # type: ignore[attr-defined, misc]  # checked above
+        if any("\0" in text for text in texts) or any("=" in key or not key for key in env or {}):  # type: ignore[attr-defined]  # checked above
+            raise ConfigurationError(
+                f"server {name!r}: a text holds a NUL character, or a variable's name is empty or holds '='; "
+                "no program can be started with that. Correct the entry in mcp.json."
+            )
         return cls(name, command, tuple(args or ()), dict(env or {}), str(root / str(cwd or ".")))  # type: ignore[arg-type, call-overload]  # checked above
 
     @property

@@ -12,7 +12,8 @@ from typing import Literal
 
 Kind = Literal["request", "result", "error", "notification", "invalid"]
 
-_CONTROL = re.compile(rb"[\x00-\x1f]")
+# Tabs between tokens are JSON, and inside a text no JSON reader takes them; a bare CR ends a line for some servers.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _TOP_KEYS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _PARAM_KEYS = frozenset({"name", "arguments", "uri"})
@@ -125,10 +126,10 @@ def _has_lone_surrogate(value: object) -> bool:
 
 
 def _classify(value: dict[str, object], problems: list[str]) -> Parsed:
-    if any(key not in _TOP_KEYS and key.lower() in _TOP_KEYS for key in value):
+    if any(key not in _TOP_KEYS and key.casefold() in _TOP_KEYS for key in value):
         problems.append("case-variant")
     params = value.get("params")
-    if isinstance(params, dict) and any(k not in _PARAM_KEYS and k.lower() in _PARAM_KEYS for k in params):
+    if isinstance(params, dict) and any(k not in _PARAM_KEYS and k.casefold() in _PARAM_KEYS for k in params):
         problems.append("case-variant")
     if value.get("jsonrpc") != "2.0":
         problems.append("jsonrpc-version")
@@ -155,8 +156,11 @@ def _kind(value: Mapping[str, object]) -> Kind:
 
 
 def is_id(value: object) -> bool:
-    """Whether `value` may identify a request: an integer or a string (MCP forbids null, JSON-RPC fractions)."""
-    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+    """Whether `value` may identify a request: a string, or an integer that every JSON reader keeps (RFC 8259, 6).
+
+    MCP forbids null, JSON-RPC 2.0 advises against fractions.
+    """
+    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53)
 
 
 def _unique(problems: list[str]) -> tuple[str, ...]:

@@ -141,8 +141,10 @@ class Trial:
             "expected": finding.expected,
             "reason": _committed(finding.reason),
         }
-        named = ("agent", "server", "tool", "scope", "source")
+        named = ("agent", "server", "scope", "source")
         fields |= {name: value for name in named if (value := getattr(finding, name)) is not None}
+        if finding.tool is not None:
+            fields["tool"] = plain_tool(finding.tool) or _committed(finding.tool)
         if finding.detail is not None:
             fields["detail"] = _committed(dict(finding.detail))
         self.record("finding", fields)

@@ -116,7 +116,8 @@ class Exchange:
         found = fields.get("id")
         id_ = found if isinstance(found, int | str) and is_id(found) else None
         request: Request | None = None
-        if parsed.kind in ("result", "error") and id_ is not None:
+        if "method" not in fields and id_ is not None:
+            # An answer with problems still ends the wait for it: whoever asked must hear that it was refused.
             request = self._pending.get(self._key(_opposite(direction), id_))
             if request is None:
                 problems.append("unknown-id")

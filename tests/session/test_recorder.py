@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,64 @@ def test_a_report_of_an_earlier_run_is_gone_as_soon_as_a_new_run_records(config:
     assert not config.report_copy.exists()
 
 
+def test_a_path_that_leaves_the_folder_for_some_readers_is_not_within_it(recorder: Recorder, files: Files) -> None:
+    """Node drops `..` from the text before it follows a link; the kernel follows the link first."""
+    inside = files.folder / "a"
+    (inside / "x" / "y").mkdir(parents=True)
+    (inside / "link").symlink_to(inside / "x" / "y")
+    (inside / "secret.txt").write_text("harmless")
+    (files.folder / "secret.txt").write_text("salaries")
+    limit = f'{{id: READ, allow: [files.read_text_file], args: {{path: {{within: "{inside}"}}}}}}'
+    begin(recorder, f"governance: 1\npolicy: p\nrules:\n- {limit}\n")
+    _, commands = open_gateway(recorder, {"files": files.entry})
+    agent = Agent(commands["files"])
+    agent.start()
+    for path in (f"{inside}/link/../../secret.txt", "/proc/self/cwd/a/secret.txt"):
+        assert agent.call("read_text_file", path=path)["isError"] is True
+    assert "harmless" in json.dumps(agent.call("read_text_file", path=f"{inside}/secret.txt"))
+    agent.leave()
+    assert len(files.received_calls()) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"jsonrpc":"2.0","id":1,"result":{},"result":{}}', '{"jsonrpc":"2.0","id":1,"result":NaN}']
+)
+def test_an_answer_with_two_readings_is_withheld_and_the_agent_is_told(recorder: Recorder, answer: str) -> None:
+    begin(recorder, READ_ONLY)
+    entry = {"command": "sh", "args": ["-c", f"read line; echo '{answer}'; cat >&2"]}
+    gateway, commands = open_gateway(recorder, {"files": entry})
+    agent = Agent(commands["files"])
+    told = agent.ask("ping")
+    agent.leave()
+    recorder.close_gateway(gateway)
+    assert "MALFORMED" in json.dumps(told["error"])
+
+
+def test_a_run_that_still_records_is_never_cleared_away(config: RecorderConfig) -> None:
+    first = Recorder.start(config)
+    later = [Recorder.start(replace(config, run=name, run_dir=config.run_dir.with_name(name), keep_runs=1))
+             for name in ("run-2", "run-3")]  # fmt: skip
+    assert config.run_dir.is_dir()
+    for recorder in (first, *later):
+        recorder.end()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"command": "a\0b"}, {"command": "sh", "env": {"A=B": "x"}}, {"command": "sh", "args": ["\0"]}, {"args": []}],
+)
+def test_an_entry_that_no_program_can_be_started_with_is_refused(recorder: Recorder, entry: dict[str, object]) -> None:
+    begin(recorder)
+    with pytest.raises(ConfigurationError, match="'odd'"):
+        open_gateway(recorder, {"odd": entry})
+
+
+def test_a_server_name_that_is_too_long_is_refused(recorder: Recorder) -> None:
+    begin(recorder)
+    with pytest.raises(ConfigurationError, match="1 to 64"):
+        open_gateway(recorder, {"x" * 300: {"command": "sh"}})
+
+
 def test_a_missing_command_is_refused_before_an_agent_starts(recorder: Recorder) -> None:
     begin(recorder)
     with pytest.raises(ConfigurationError, match=r"'books': command 'no-such-server' was not found.*mcp\.json"):
@@ -209,8 +268,6 @@ def test_a_malformed_policy_is_refused_with_its_place(recorder: Recorder) -> Non
 
 
 def test_a_wrong_key_file_is_refused_without_showing_it(config: RecorderConfig, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     (tmp_path / "key.pem").write_text("hunter2 is not a key")
     with pytest.raises(KeyFileError) as caught:
         Recorder.start(replace(config, signing_key="key.pem"))
@@ -253,8 +310,6 @@ def test_a_server_sees_none_of_the_test_runs_environment(
 
 
 def test_two_workers_record_segments_of_their_own_and_main_signs_them(config: RecorderConfig, files: Files) -> None:
-    from dataclasses import replace
-
     workers = [Recorder.start(replace(config, segment=name, main=False)) for name in ("gw0", "gw1")]
     for number, worker in enumerate(workers):
         begin(worker, READ_ONLY, name=f"test_{number}")
@@ -275,8 +330,6 @@ def test_two_workers_record_segments_of_their_own_and_main_signs_them(config: Re
 def test_a_killed_worker_makes_the_run_incomplete_and_keeps_what_it_recorded(
     config: RecorderConfig, files: Files
 ) -> None:
-    from dataclasses import replace
-
     worker = Recorder.start(replace(config, segment="gw0", main=False))
     begin(worker, READ_ONLY)
     open_gateway(worker, {"files": files.entry})
@@ -294,7 +347,6 @@ def test_when_the_test_process_is_gone_the_recorder_closes_the_run_as_partial(co
     import subprocess
     import sys
     import time
-    from dataclasses import replace
 
     gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = Recorder.start(replace(config, controller_pid=gone.pid))

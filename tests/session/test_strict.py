@@ -20,7 +20,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
-ids = st.integers() | texts
+ids = st.integers(-(2**53) + 1, 2**53 - 1) | texts
 
 
 def test_a_sound_call_has_no_problems() -> None:
@@ -39,7 +39,9 @@ def test_a_sound_call_has_no_problems() -> None:
         (CALL.replace(b'"method"', b'"Method"'), "case-variant"),
         (CALL.replace(b'"name"', b'"NAME"'), "case-variant"),
         (CALL.replace(b'"x":1', b'"x":\r1'), "control-byte"),
-        (CALL.replace(b'"x":1', b'"x":\t1'), "control-byte"),
+        (CALL.replace(b'"x":1', b'"x":"\t"'), "syntax"),
+        (CALL.replace(b'"params"', '"param\u017f"'.encode()), "case-variant"),
+        (CALL.replace(b'"id":1', b'"id":9007199254740993'), "shape"),
         (CALL + b"\r\r", "control-byte"),
         (b"\xef\xbb\xbf" + CALL, "bom"),
         (CALL.replace(b"read", b"re\xffad"), "utf8"),
@@ -61,6 +63,10 @@ def test_a_message_with_two_readings_is_named_and_invalid(raw: bytes, problem: s
     assert parsed.kind == "invalid"
 
 
+def test_a_tab_between_tokens_is_sound() -> None:
+    assert parse(CALL.replace(b'"x":1', b'"x":\t1')).problems == ()
+
+
 def test_a_bare_carriage_return_before_the_newline_is_sound() -> None:
     assert parse(CALL + b"\r").problems == ()
 
@@ -72,7 +78,7 @@ def test_an_escaped_surrogate_pair_is_sound() -> None:
 @given(
     ids,
     texts,
-    st.dictionaries(texts.filter(lambda k: k.lower() not in ("name", "arguments", "uri")), values, max_size=4),
+    st.dictionaries(texts.filter(lambda k: k.casefold() not in ("name", "arguments", "uri")), values, max_size=4),
 )
 def test_every_well_formed_request_is_read_as_the_standard_library_reads_it(
     id_: object, method: str, params: object

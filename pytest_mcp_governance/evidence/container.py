@@ -20,6 +20,7 @@ MARKER = b"<!--mcp-governance-evidence-v1-->\n"
 TAIL = b"</body></html>\n"
 GZIP_HEADER = bytes.fromhex("1f8b08000000000000ff")  # RFC 1952: deflate, no name, mtime 0, system unknown
 _ITEM = re.compile(rb'<script type="text/plain" data-path="([a-z0-9./-]{1,200})">([A-Za-z0-9+/]*={0,2})</script>\n')
+MAX_ITEM_BYTES = 1_073_741_824
 _SLICE = 262_144  # base64 characters decoded at a time; a multiple of four
 
 Buffer = bytes | mmap.mmap
@@ -66,7 +67,7 @@ class Draft:
 
     def finish(self, close: bytes) -> bytes:
         """The whole file, with the signed close statement among its items."""
-        items = sorted([*self.items, (names.CLOSE, encode_item(close))])
+        items = sorted([*self.items, (names.CLOSE, encode_stored(close))])
         return b"".join([self.view, MARKER, *(_element(path, text) for path, text in items), TAIL])
 
 
@@ -95,6 +96,21 @@ def encode_item(data: bytes) -> bytes:
     """base64(gzip) with the fixed header: the same bytes give the same text."""
     squeeze = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = squeeze.compress(data) + squeeze.flush()
+    trailer = zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
+    return base64.b64encode(GZIP_HEADER + body + trailer)
+
+
+def encode_stored(data: bytes) -> bytes:
+    """The one form of an item that no digest covers: gzip of uncompressed blocks (RFC 1951, 3.2.4).
+
+    Compression leaves a choice of bytes, and what is chosen can hide something; here there is none.
+    """
+    blocks = [data[start : start + 65_535] for start in range(0, len(data), 65_535)] or [b""]
+    body = b"".join(
+        bytes([number == len(blocks)]) + len(block).to_bytes(2, "little") + (65_535 - len(block)).to_bytes(2, "little")
+        + block
+        for number, block in enumerate(blocks, 1)
+    )  # fmt: skip
     trailer = zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
     return base64.b64encode(GZIP_HEADER + body + trailer)
 
@@ -156,8 +172,28 @@ def decode_item(data: Buffer, item: Item) -> Iterator[bytes]:
     """The bytes of an item, some at a time.
 
     Raises:
-        EvidenceError: not strict base64, not the fixed gzip header, damaged, or followed by more bytes.
+        EvidenceError: not strict base64, not the fixed gzip header, damaged, followed by more bytes, larger than
+            1 GiB, or an item outside the item list that is not in its one form.
     """
+    if _listed(item.path):
+        yield from _bounded(data, item)
+        return
+    whole = b"".join(_bounded(data, item))
+    if encode_stored(whole) != data[item.start : item.end]:
+        raise EvidenceError(f"Item {item.path!r} is not written in the one form that it has.")
+    yield whole
+
+
+def _bounded(data: Buffer, item: Item) -> Iterator[bytes]:
+    size = 0
+    for chunk in _decoded(data, item):
+        size += len(chunk)
+        if size > MAX_ITEM_BYTES:
+            raise EvidenceError(f"Item {item.path!r} is larger than {MAX_ITEM_BYTES} bytes.")
+        yield chunk
+
+
+def _decoded(data: Buffer, item: Item) -> Iterator[bytes]:
     inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     first = True
     try:

@@ -14,7 +14,7 @@ from pytest_mcp_governance.evidence import container, disclosures, names, strict
 
 CHUNK_BYTES = 262_144
 MAX_LINE_BYTES = 16_777_216
-MAX_ITEM_BYTES = 1_073_741_824
+MAX_ITEM_BYTES = container.MAX_ITEM_BYTES
 
 
 class Source(Protocol):

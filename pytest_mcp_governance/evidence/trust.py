@@ -11,9 +11,11 @@ from pathlib import Path
 from pytest_mcp_governance.errors import KeyFileError
 from pytest_mcp_governance.evidence import strict_json
 from pytest_mcp_governance.evidence.keys import PublicKey, read_key_file
+from pytest_mcp_governance.evidence.safe_text import safe
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _EXPECTED = "Expected a PEM file with a public key, `SHA256:<43 characters>`, or a trust.json."
+_MAX_SHOWN = 80
 _ENTRY_KEYS = frozenset({"fingerprint", "pem", "name", "not_before", "not_after"})
 
 
@@ -91,7 +93,8 @@ def parse_time(text: object) -> datetime | None:
 
 def _fingerprint(text: object) -> str:
     if not isinstance(text, str) or _FINGERPRINT.fullmatch(text) is None:
-        raise KeyFileError("A fingerprint is `SHA256:` and 43 base64 characters, as `keygen` prints it.")
+        seen = safe(text, _MAX_SHOWN) if isinstance(text, str) else type(text).__name__
+        raise KeyFileError(f"A fingerprint is `SHA256:` and 43 base64 characters; saw '{seen}'.")
     return text
 
 

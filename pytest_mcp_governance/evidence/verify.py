@@ -26,6 +26,8 @@ __all__ = ["Outcome", "Problem", "Report", "Verdict", "verify"]
 
 _UNRELIABLE = (Outcome.TAMPERED, Outcome.MALFORMED)
 
+MAX_BLOBS_BYTES = 4 * 1024**3  # what a small file can unpack to without end must end
+
 
 def verify(
     target: str | os.PathLike[str] | bytes,
@@ -179,8 +181,14 @@ class _Verification:
         referred = run.policy_blobs.union(*(walked.blobs for walked in run.walked.values()))
         omitted = run.closed.omitted if run.closed is not None else frozenset()
         present = {name for kind, name in map(_classified, self._paths) if kind == "blob"}
+        total = 0
         for digest in sorted(present):
-            if _hash(self._source.chunks(names.blob_path(digest))) != digest:
+            found, size = _hash(self._source.chunks(names.blob_path(digest)))
+            total += size
+            if total > MAX_BLOBS_BYTES:
+                self._add(Outcome.MALFORMED, f"the blobs unpack to more than {MAX_BLOBS_BYTES} bytes")
+                return
+            if found != digest:
                 self._add(Outcome.TAMPERED, f"blob {digest[:16]}… is not what its name says")
             elif digest not in referred and whole:
                 self._add(Outcome.TAMPERED, f"blob {digest[:16]}… belongs to no record")
@@ -279,11 +287,12 @@ def _reach(run: _Run) -> str:
     return "record " + ", ".join(ends) if ends else "no record, as none is sealed"
 
 
-def _hash(chunks: Iterator[bytes]) -> str:
-    digest = hashlib.sha256()
+def _hash(chunks: Iterator[bytes]) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
     for chunk in chunks:
         digest.update(chunk)
-    return digest.hexdigest()
+        size += len(chunk)
+    return digest.hexdigest(), size
 
 
 def _time_text(value: object) -> str:

@@ -79,6 +79,7 @@ class Recording:
         self.running: Running | None = None
         self.problems: list[str] = []
         self.late_findings: list[str] = []
+        self.policy_unreadable = False
         self.result: RunResult | None = None
         self._config = config
         self._rootdir = config.rootpath
@@ -89,6 +90,7 @@ class Recording:
         self._not_run: dict[str, NotRun] = {}
         self._attempts: Counter[str] = Counter()
         self._is_controller = False
+        self._worker_recorded = False
 
     @property
     def is_worker(self) -> bool:
@@ -107,9 +109,8 @@ class Recording:
         mode = tighter_mode(terms, self.settings, sources)
         recorder = self._started()
         nodeid = attempts.full_node_id(item)
-        self._attempts[nodeid] += 1
         # Another worker may have run earlier attempts; pytest-rerunfailures counts them on the item.
-        number = max(self._attempts[nodeid], int(getattr(item, "execution_count", 1)))
+        number = max(self._attempts[nodeid] + 1, int(getattr(item, "execution_count", 1)))
         attempt = Attempt(self._name_of(nodeid), nodeid, number)
         reply = recorder.start_test(
             name=attempt.name,
@@ -120,6 +121,7 @@ class Recording:
             policies=[{"name": s.name, "kind": s.kind, "text": s.text} for s in sources],
             mode=mode,
         )
+        self._attempts[nodeid] += 1  # an attempt that could not begin is noted as one that did not run
         judgement = Judgement(recorder, _heading(sources, reply))
         audit = Audit(recorder, judgement, agent=terms.agent, servers=servers, rootdir=self._rootdir)
         self.running = Running(attempt, audit, judgement)
@@ -240,6 +242,8 @@ class Recording:
             output[_SHARED] = {
                 "problems": list(self.problems),
                 "late": list(self.late_findings),
+                "policy_unreadable": self.policy_unreadable,
+                "recorded": self._recorder is not None,
                 "not_run": [[test.name, test.nodeid, test.outcome, test.failure] for test in self._never_begun()],
             }
 
@@ -249,6 +253,8 @@ class Recording:
         for problem in told.get("problems", ()):
             self.add_problem(problem)
         self.late_findings += told.get("late", ())
+        self.policy_unreadable |= bool(told.get("policy_unreadable"))
+        self._worker_recorded |= bool(told.get("recorded"))
         for name, nodeid, outcome, failure in told.get("not_run", ()):
             self._not_run[nodeid] = NotRun(name, nodeid, outcome, failure)
         if error and self._where().run_dir.exists():
@@ -287,7 +293,7 @@ class Recording:
         if not self._is_controller:
             return self._recorder
         run_dir = self._where().run_dir
-        if not run_dir.exists():  # no worker has run an audited test
+        if not run_dir.exists() and not self._worker_recorded:  # no worker has run an audited test
             return None
         from pytest_mcp_governance.session.control import Recorder
 
@@ -296,7 +302,9 @@ class Recording:
     @property
     def has_evidence(self) -> bool:
         """Whether an audited test has run, here or in a worker."""
-        return self._recorder is not None or (self._is_controller and self._where().run_dir.exists())
+        return self._recorder is not None or (
+            self._is_controller and (self._worker_recorded or self._where().run_dir.exists())
+        )
 
 
 def _heading(sources: Sequence[PolicySource], reply: Mapping[str, object]) -> str:

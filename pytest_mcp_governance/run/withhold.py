@@ -4,9 +4,12 @@ Chooses disclosures and blobs to drop; dropping them is `FilteredSource`'s, and 
 The run folder keeps everything.
 """
 
+import base64
 import contextlib
+import html
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -20,6 +23,8 @@ SCREEN_BUDGET_BYTES = 25 * 1024 * 1024
 _MIN_SEARCHED = 4
 _MIN_NORMALISED = 8
 _MIN_LINE = 12
+_MIN_ENCODED = 6
+_END = 16
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 _MAX_DEPTH = 6
 
@@ -63,11 +68,18 @@ def withhold(reader: EvidenceReader, *, secrets: Set[str], detects_secret: Detec
     labelled, values = _labelled(reader, records)
     pictures = _pictures(reader, records)
     search = _Search(values | set(secrets))
+    quoted = _Search(values | set(secrets) | {part for value in values for part in _ends(value)})
+    whole = _labelled_messages(records)
     found = {
         digest
         for record in records
         for digest, value in _committed(record)
-        if digest not in labelled and _shows(reader.reveal(value), search, detects_secret)
+        if digest not in labelled
+        and (
+            (record["type"] == "msg" and ref_of(record) in whole)
+            # pytest shortens what it quotes.
+            or _shows(reader.reveal(value), quoted if record["type"] == "test" else search, detects_secret)
+        )
     }
     dropped = frozenset(labelled | found | pictures.disclosures)
     values_withheld = len(dropped - pictures.disclosures)
@@ -89,6 +101,19 @@ def _labelled(reader: EvidenceReader, records: Iterable[Record]) -> tuple[set[st
     # A line of a labelled text is as personal as the text, and is what an error message quotes.
     lines = {line.strip() for value in values for line in value.splitlines()}
     return digests, values | {line for line in lines if len(line) >= _MIN_LINE}
+
+
+def _labelled_messages(records: Iterable[Record]) -> set[str]:
+    """Messages that a declared place or path labels: all they carry goes, not only what was taken for a value."""
+    return {
+        str(record.get("ref"))
+        for record in records
+        if record["type"] == "access" and record.get("class") in SENSITIVE and record.get("how") != "detected"
+    }
+
+
+def _ends(value: str) -> tuple[str, ...]:
+    return (value[:_END], value[-_END:]) if len(value) > 2 * _END else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +155,9 @@ class _Search:
     """Looks for any of the values in a text, also where the text spaces or capitalises them differently."""
 
     def __init__(self, values: Set[str]) -> None:
-        long = sorted((v for v in values if len(v) >= _MIN_SEARCHED), key=len, reverse=True)
-        plain = {n for v in long if len(n := _normalise(v)) >= _MIN_NORMALISED}
+        written = {form for v in values if len(v) >= _MIN_SEARCHED for form in (v, *_encoded(v))}
+        long = sorted(written, key=len, reverse=True)
+        plain = {n for v in values if len(n := _normalise(v)) >= _MIN_NORMALISED}
         self._short = frozenset(v for v in values if 0 < len(v) < _MIN_SEARCHED)
         self._exact = re.compile("|".join(map(re.escape, long))) if long else None
         self._plain = re.compile("|".join(sorted(plain, key=len, reverse=True))) if plain else None
@@ -143,7 +169,27 @@ class _Search:
 
 
 def _normalise(text: str) -> str:
-    return _NOT_ALPHANUMERIC.sub("", text).casefold()
+    return _NOT_ALPHANUMERIC.sub("", unicodedata.normalize("NFKC", text)).casefold()
+
+
+def _encoded(value: str) -> Iterator[str]:
+    """The ways in which programs write a text into another one: JSON, HTML, Python, hex, base64 at any alignment."""
+    if len(value) < _MIN_ENCODED:
+        return
+    yield json.dumps(value)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield html.escape(value)
+    yield value.encode("unicode_escape").decode("ascii")
+    data = value.encode("utf-8", "surrogatepass")
+    yield data.hex()
+    yield data.hex().upper()
+    for shift in range(3):
+        # The characters at either end also hold bits of the neighbours.
+        text = base64.b64encode(bytes(shift) + data).decode("ascii")
+        core = text[(0, 2, 3)[shift] :].rstrip("=")
+        core = core[: len(core) - (0 if (shift + len(data)) % 3 == 0 else 1)]
+        yield core
+        yield core.replace("+", "-").replace("/", "_")
 
 
 def _texts(value: object, depth: int = 0) -> Iterator[str]:

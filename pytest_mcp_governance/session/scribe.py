@@ -91,8 +91,7 @@ class Scribe:
         }
         fields |= _names(message.method, message.tool)
         if message.id is not None:
-            short = isinstance(message.id, int) or len(message.id) <= 64
-            fields["id"] = storable(message.id) if short else Committed(storable(message.id))
+            fields["id"] = message.id if isinstance(message.id, int) else Committed(storable(message.id))
         if message.request is not None:
             fields["ref"] = message.request.ref
         if message.problems:

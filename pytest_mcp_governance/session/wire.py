@@ -5,8 +5,10 @@ Knows lines, ids and methods; leaves parsing to `strict`, decisions to the polic
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
+from pytest_mcp_governance.policy.detectors import mask
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.session.strict import Parsed, is_id, parse
 
@@ -155,12 +157,18 @@ class Exchange:
 
 def plain_method(method: str | None) -> str | None:
     """The method where it may stand in the clear, else None."""
-    return method if method is not None and _PLAIN_METHOD.fullmatch(method) else None
+    return method if method is not None and _PLAIN_METHOD.fullmatch(method) and _is_name(method) else None
 
 
 def plain_tool(tool: str | None) -> str | None:
     """The tool's name where it may stand in the clear, else None."""
-    return tool if tool is not None and _PLAIN_TOOL.fullmatch(tool) else None
+    return tool if tool is not None and _PLAIN_TOOL.fullmatch(tool) and _is_name(tool) else None
+
+
+@lru_cache(maxsize=1024)
+def _is_name(text: str) -> bool:
+    """Whether a text is no secret or personal value in the place of a name."""
+    return mask(text) == text
 
 
 def _opposite(direction: Direction) -> Direction:

@@ -38,6 +38,24 @@ def test_a_recorder_killed_mid_test_fails_the_run_on_one_screen_and_leaves_its_e
     assert report.sealed > 0
 
 
+@pytest.mark.parametrize("workers", [0, 2], ids=["serial", "n2"])
+def test_evidence_that_a_test_removes_is_missed(suite: Suite, workers: int):
+    suite.test("""
+import shutil
+
+@pytest.mark.xfail
+def test_agent(mcp_audit, pytestconfig):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), DELETE)
+    shutil.rmtree(pytestconfig.rootpath / ".mcp-governance")
+    assert False
+""")
+    ended = suite.run(workers=workers)
+    assert ended.status == 1
+    assert "run fails: " in ended.text
+    assert "INTERNALERROR" not in ended.text
+
+
 def test_xfail_does_not_hide_that_the_recorder_died(suite: Suite):
     suite.test(KILLS_THE_RECORDER.format(mark="@pytest.mark.xfail"))
     assert suite.run().status == 1

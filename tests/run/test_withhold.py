@@ -1,8 +1,13 @@
 """What is labelled secret or personal leaves the report, wherever it stands, and nothing else does."""
 
+import base64
+import html
 import json
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +35,7 @@ class Run:
 
     def access(self, ref: str, *values: object, class_: str = "pii") -> None:
         fields = [Committed(v) for v in values]
-        self.segment.append("access", {"class": class_, "data": Committed("books.get"), "ref": ref, "fields": fields})
+        self.segment.append("access", {"class": class_, "how": "detected", "data": Committed("books.get"), "ref": ref, "fields": fields})
 
     def screen(self, ref: str, picture: bytes = PICTURE, url: str = "http://a/", **fields: object) -> None:
         blob = {"kind": "screen", "ref": ref, "size": len(picture), "url": Committed(url)}
@@ -75,6 +80,46 @@ def test_a_value_that_is_spaced_escaped_or_url_encoded_elsewhere_is_withheld_the
     run.message("http://x/?name=J%C3%B6rg%20M%C3%BCller%20%26%20S%C3%B6hne")
     _, reader = run.close()
     assert [isinstance(w, Withheld) for w in shown(reader, "msg", "wire")] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda v: f"log: {json.dumps({'name': v})}",
+        lambda v: "x" + base64.b64encode(b"a" + v.encode() + b"bc").decode(),
+        lambda v: "x" + base64.urlsafe_b64encode(b"ab" + v.encode()).decode(),
+        lambda v: base64.b64encode(v.encode()).decode(),
+        lambda v: v.encode().hex(),
+        lambda v: f"<p>{html.escape(v)}</p>",
+        lambda v: v.encode("unicode_escape").decode(),
+        lambda v: unicodedata.normalize("NFD", v),
+    ],
+    ids=["json in a line", "base64 within", "base64url within", "base64", "hex", "html", "python", "NFD"],
+)
+def test_a_labelled_value_is_found_however_a_program_wrote_it(tmp_path: Path, write: Callable[[str], str]) -> None:
+    value = "Jörg <Müller> & Söhne"
+    run = Run(tmp_path)
+    run.access(run.message("plain"), value)
+    run.segment.append("io", {"stream": "stderr", "text": Committed(write(value))})
+    _, reader = run.close()
+    assert isinstance(shown(reader, "io", "text")[0], Withheld)
+
+
+def test_a_message_that_a_declared_place_labels_is_withheld_whole(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    ref = run.message('{"result":{"is_sick":true,"note":"x"}}')
+    access = {"class": "pii", "how": "result", "data": Committed("hr.get"), "ref": ref, "fields": [Committed("x")]}
+    run.segment.append("access", access)
+    _, reader = run.close()
+    assert isinstance(shown(reader, "msg", "wire")[0], Withheld)
+
+
+def test_a_failure_that_quotes_the_beginning_of_a_labelled_text_is_withheld(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.access(run.message("plain"), "Patient 4711 was admitted on Monday with a broken leg and left on Friday.")
+    run.segment.append("test", {"failure": Committed("assert 'Patient 4711 was ad...left on Friday.' == ''")})
+    _, reader = run.close()
+    assert isinstance(shown(reader, "test", "failure")[0], Withheld)
 
 
 def test_a_secret_of_the_environment_is_withheld_where_a_server_printed_it(tmp_path: Path) -> None:

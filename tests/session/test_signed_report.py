@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_mcp_governance.evidence import container
+from pytest_mcp_governance.evidence import container, names
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import ContainerSource, FolderSource
 from pytest_mcp_governance.evidence.verify import verify
@@ -119,8 +119,8 @@ def _rebuilt(source: ContainerSource, path: str, change: Callable[[bytes], bytes
     view = change(source.view) if not path else source.view
     parts = [view, container.MARKER]
     for name in source.paths():
-        data = source.read(name)
-        text = container.encode_item(change(data) if name == path else data)
+        data = change(source.read(name)) if name == path else source.read(name)
+        text = container.encode_stored(data) if name == names.CLOSE else container.encode_item(data)
         parts.append(b'<script type="text/plain" data-path="' + name.encode() + b'">' + text + b"</script>\n")
     return b"".join([*parts, container.TAIL])
 
@@ -157,6 +157,20 @@ def _delete(data: bytes, place: int) -> bytes:
 
 def _insert(data: bytes, place: int) -> bytes:
     return data[:place] + b" " + data[place:]
+
+
+def test_the_close_statement_has_one_form_so_that_nothing_hides_in_how_it_is_packed(
+    recorded: tuple[RunResult, Path],
+) -> None:
+    result, _ = recorded
+    assert result.report is not None
+    data = result.report.read_bytes()
+    source = ContainerSource(data)
+    stored = container.encode_stored(source.read(names.CLOSE))
+    packed = container.encode_item(source.read(names.CLOSE))
+    assert data.count(stored) == 1
+    report = verify(data.replace(stored, packed), trust=[result.fingerprint])
+    assert report.outcome.name in ("TAMPERED", "MALFORMED")
 
 
 def test_a_whole_part_cannot_be_taken_out(recorded: tuple[RunResult, Path]) -> None:

@@ -50,5 +50,9 @@ def mcp_audit(request: pytest.FixtureRequest, mcp_audit_servers: object, mcp_aud
         running.judgement.at_teardown()
     except GovernanceError as error:
         fail_for_error(recording, error)
+    except pytest.fail.Exception as found:
+        if not recording.ending:
+            raise
+        recording.late_findings.append(f"{running.attempt.name}: {found.msg}")
     finally:
         running.audit.end()

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.errors import GovernanceError, PolicyError
 from pytest_mcp_governance.plugin import gate, terminal
 from pytest_mcp_governance.plugin.attempts import is_audited
-from pytest_mcp_governance.plugin.failures import end_at_the_users_line
+from pytest_mcp_governance.plugin.failures import end_at_the_users_line, lead_with_the_finding
 from pytest_mcp_governance.plugin.marker import NAME, Terms, read_terms
 from pytest_mcp_governance.plugin.workers import Recording, Running
 
@@ -55,7 +55,7 @@ class Lifecycle:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         try:
             result = yield
-        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
+        except (Exception, SystemExit, pytest.fail.Exception, pytest.skip.Exception) as raised:
             self._judge(item, raised)
             raise
         self._judge(item, None)
@@ -80,6 +80,8 @@ class Lifecycle:
         if call.excinfo is not None and not self._config.getoption("fulltrace"):
             end_at_the_users_line(call.excinfo.value)
         report = yield
+        if call.excinfo is not None:
+            lead_with_the_finding(report, call.excinfo.value)
         if report.when == "setup":
             item.stash[_REPORTS] = []
         reports = item.stash.setdefault(_REPORTS, [])
@@ -123,8 +125,9 @@ class Lifecycle:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        result = yield
         recording = self._recording
+        recording.ending = True
+        result = yield
         why = gate.incomplete(session, len(self._finished))
         if why and session.exitstatus == pytest.ExitCode.OK and recording.has_evidence and not recording.is_worker:
             recording.add_problem(f"pytest reports success, but {why}")
@@ -140,7 +143,11 @@ class Lifecycle:
             return
         terminalreporter.section("mcp governance")
         for line in terminal.summary(
-            recording.result, self._failing, recording.late_findings, self._config.invocation_params.dir
+            recording.result,
+            self._failing,
+            recording.late_findings,
+            self._config.invocation_params.dir,
+            policy_unreadable=recording.policy_unreadable,
         ):
             terminalreporter.write_line(line)
 
@@ -153,4 +160,5 @@ def terms_of(item: pytest.Item) -> Terms:
 def fail_for_error(recording: Recording, error: GovernanceError) -> NoReturn:
     """Fail the test with the error's text alone, and the run as well: xfail must not hide a missing audit."""
     recording.add_problem(str(error))
+    recording.policy_unreadable |= isinstance(error, PolicyError)
     raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None

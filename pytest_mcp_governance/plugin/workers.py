@@ -80,6 +80,7 @@ class Recording:
         self.problems: list[str] = []
         self.late_findings: list[str] = []
         self.policy_unreadable = False
+        self.ending = False  # an interrupted test's fixtures are torn down when the session already ends
         self.result: RunResult | None = None
         self._config = config
         self._rootdir = config.rootpath

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from pytest_mcp_governance.evidence.verify import verify
 from tests.plugin.suites import Suite
 
 TWO_OF_THREE = """
@@ -83,6 +84,36 @@ def test_second(mcp_audit):
     assert ended.status == 1
     assert "status: partial" in ended.text
     assert "stopping after 1 failures" in ended.text
+
+
+def test_an_interrupt_after_a_denial_ends_in_order_and_tells_the_finding(suite: Suite):
+    suite.test("""
+def test_agent(mcp_audit):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), DELETE)
+    raise KeyboardInterrupt
+""")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest"], cwd=suite.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "DEFAULT-DENY" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr and "INTERNALERROR" not in done.stdout
+    assert verify(suite.folder / "governance-report.html").outcome.name == "INCOMPLETE"
+
+
+def test_leaving_by_sys_exit_under_xfail_does_not_hide_that_nothing_was_called(suite: Suite):
+    suite.test("""
+import sys
+
+@pytest.mark.xfail
+def test_agent(mcp_audit):
+    with mcp_audit.gateway("plain", agent="a"):
+        sys.exit(0)
+""")
+    ended = suite.run()
+    assert ended.status == 1
+    assert "NO-CALLS" in {record["rule"] for record in ended.of_type("finding")}
 
 
 def test_an_interrupted_run_keeps_its_exit_status_and_closes_its_evidence(suite: Suite):

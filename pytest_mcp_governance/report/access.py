@@ -12,6 +12,7 @@ from pytest_mcp_governance.evidence.reader import Withheld
 
 from .model import Access, Call, Evidence, Text
 from .summary import RunSummary
+from .text import FOUND, placed
 
 UNRESOLVED, OUTSIDE = "unresolved", "outside"
 
@@ -27,13 +28,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Calls of one agent in one column; `mark` is the worst state of a finding among them, or empty."""
+    """Calls of one agent in one column; `marks` are the states of findings among them with their calls, worst first."""
 
     column: str
     calls: tuple[int, ...]
-    findings: tuple[int, ...]
-    mark: str
+    marks: tuple[tuple[str, tuple[int, ...]], ...]
     level: int
+
+    @property
+    def plain(self) -> int:
+        """Calls without a finding."""
+        return len(self.calls) - sum(len(numbers) for _, numbers in self.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Reference:
     agent: str
     scope: str
     scope_class: str
-    status: str
+    placed: str
     data: Text
     how: tuple[str, ...]
     calls: tuple[int, ...]
@@ -63,9 +68,11 @@ class Matrix:
     rows: tuple[Row, ...]
     references: tuple[Reference, ...]
 
-
-# Worst first; what is not in here is no finding.
-MARKS = ("reached", "blocked", "unproven", "observed", "expected")
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The states that stand in any cell, worst first."""
+        used = {state for row in self.rows for cell in row.cells if cell for state, _ in cell.marks}
+        return tuple(state for state in FOUND if state in used)
 
 
 def matrix(evidence: Evidence, run: RunSummary) -> Matrix:
@@ -110,7 +117,7 @@ def _columns(classes: dict[str, str]) -> tuple[Column, ...]:
     scopes = sorted(k for k in classes if k not in (UNRESOLVED, OUTSIDE))
     return (
         *(Column(k, k, classes[k]) for k in scopes),
-        Column(OUTSIDE, "Outside all scopes", ""),
+        Column(OUTSIDE, "In no scope", ""),
         Column(UNRESOLVED, "Unresolved", ""),
     )
 
@@ -118,11 +125,9 @@ def _columns(classes: dict[str, str]) -> tuple[Column, ...]:
 def _cell(column: str, calls: dict[int, Call], most: int) -> Cell | None:
     if not calls:
         return None
-    states = {c.state for c in calls.values()}
-    mark = next((m for m in MARKS if m in states), "")
     level = 1 + min(2, 3 * len(calls) // (most + 1))
-    found = tuple(n for n, c in calls.items() if c.state in MARKS)
-    return Cell(column, tuple(sorted(calls)), found, mark, level)
+    found = ((state, tuple(sorted(n for n, c in calls.items() if c.state == state))) for state in FOUND)
+    return Cell(column, tuple(sorted(calls)), tuple((state, numbers) for state, numbers in found if numbers), level)
 
 
 def _references(accesses: tuple[Access, ...], call_of: dict[str, Call]) -> tuple[Reference, ...]:
@@ -134,7 +139,7 @@ def _references(accesses: tuple[Access, ...], call_of: dict[str, Call]) -> tuple
             agent=agent,
             scope=scope,
             scope_class=group[0].scope_class,
-            status=status,
+            placed=placed(group[0]),
             data=data,
             how=tuple(dict.fromkeys(a.how for a in group if a.how)),
             calls=tuple(dict.fromkeys(call_of[a.about].number for a in group if a.about in call_of)),
@@ -142,7 +147,7 @@ def _references(accesses: tuple[Access, ...], call_of: dict[str, Call]) -> tuple
         )
         for (agent, scope, status, data), group in grouped.items()
     ]
-    return tuple(sorted(references, key=lambda r: (r.agent, r.scope, r.status, _sortable(r.data))))
+    return tuple(sorted(references, key=lambda r: (r.agent, r.scope, r.placed, _sortable(r.data))))
 
 
 def _sortable(data: Text) -> tuple[bool, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .facts import RunFacts
 from .model import Evidence
 from .summary import RunSummary
-from .text import counted, joined, number, sentence
+from .text import counted, joined, number, sentence, withheld
 
 
 def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[str, str], ...]:
@@ -22,17 +22,11 @@ def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[
     if run.observed:
         found.append(("That observed rules hold", "Rules in observe mode record; they stop nothing."))
     found.extend(_tests_left_out(run, evidence))
-    if facts.withheld_values or facts.withheld_screens:
-        what = joined(
-            [
-                counted(n, noun)
-                for n, noun in ((facts.withheld_values, "value"), (facts.withheld_screens, "screen"))
-                if n
-            ]
-        )
+    if count := evidence.withheld.values:
+        are = "is" if count == 1 else "are"
         found.append(
-            ("What was withheld", f"{what} labelled or found secret or personal are not in this file. "
-             "Their digests are sealed; the run folder has them.")
+            ("What was withheld", f"{withheld(evidence.withheld)} {are} left out as secret or personal. "
+             "Their digests are sealed; the run folder has the values.")
         )  # fmt: skip
     if facts.key_is_ephemeral:
         found.append(("Who signed it", "The key was made for this run and kept nowhere."))
@@ -50,7 +44,7 @@ def _always(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple
     named = {s.name for s in evidence.servers} | {c.request.server for c in evidence.calls}
     servers = counted(len(named - {""}), "MCP server")
     return (
-        ("Production", f"Tests made these calls on {where}."),
+        ("That production behaves so", f"Tests made these calls on {where}."),
         ("Other ways out", f"Only traffic with {servers} passed the recorder. What an agent did with tools, "
          "files or networks of its own left no record."),
         ("That answers are true", "What a server said and a browser showed is recorded as it came."),
@@ -79,7 +73,7 @@ def incomplete_reasons(run: RunSummary, evidence: Evidence, facts: RunFacts) -> 
         lost = f"{counted(gap.count, 'item')} of {gap.what}" if gap.count else gap.what
         reasons.append(f"The recorder lost {lost}{': ' + gap.reason if gap.reason else ''}.")
     if facts.status == "recovered":
-        reasons.append("The run was closed afterwards by `mcp-governance recover`, not by itself.")
+        reasons.append("The run was closed afterwards, not by itself.")
     if facts.status == "partial" and not reasons:
         reasons.append("The test run stopped before all selected tests had run.")
     return tuple(reasons)
@@ -120,4 +114,5 @@ EXIT_CODES = (
     ("2", "not an evidence file"),
     ("3", "unaltered but incomplete"),
     ("4", "consistent, but signed by nobody you named"),
+    ("5", "a `--require` of yours is not met"),
 )

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pytest_mcp_governance.evidence.reader import EvidenceReader
+from pytest_mcp_governance.evidence.disclosures import commitment
+from pytest_mcp_governance.evidence.reader import EvidenceReader, Withheld
 from pytest_mcp_governance.evidence.recount import Recount
 
 from . import fields as f
@@ -27,6 +28,7 @@ from .model import (
     ServerOutput,
     Stamp,
     TestRun,
+    WithheldCount,
 )
 from .reading import access, decision, finding, message, output, python_version, screen, server
 
@@ -58,6 +60,8 @@ class _Gathered:
     producers: dict[str, None] = field(default_factory=dict)
     platforms: dict[str, None] = field(default_factory=dict)
     recount: Recount = field(default_factory=Recount)
+    withheld: int = 0
+    withheld_of_pictures: int = 0
     records: int = 0
     first: Stamp | None = None
     last: Stamp | None = None
@@ -68,6 +72,8 @@ class _Gathered:
         self.records += 1
         self.first = at if self.first is None or at.us < self.first.us else self.first
         self.last = at if self.last is None or at.us > self.last.us else self.last
+        withheld = _withheld(self.reader, record)
+        self.withheld += withheld
         reveal = self.reader.reveal
         match f.string(record, "type"):
             case "msg":
@@ -79,6 +85,7 @@ class _Gathered:
             case "finding":
                 self.parts.findings.append(finding(at, record, reveal))
             case "blob":
+                self.withheld_of_pictures += withheld
                 self.parts.screens.append(screen(at, record, reveal))
             case other:
                 self._take_about_the_run(other, at, record)
@@ -197,10 +204,16 @@ class _Gathered:
             outcomes=tuple(self.recount.tests.items()),
             missing_tests=self.recount.missing,
             unfinished_tests=len(self.recount.unfinished),
+            withheld=self._withheld_count(),
             records=self.records,
             first=self.first,
             last=self.last,
         )
+
+    def _withheld_count(self) -> WithheldCount:
+        hidden = [s for s in self.parts.screens if isinstance(s.digest, Withheld)]
+        screens = sum(s.kind == "screen" for s in hidden)
+        return WithheldCount(self.withheld, self.withheld_of_pictures, screens, len(hidden) - screens)
 
     def _tests(self) -> tuple[TestRun, ...]:
         runs = []
@@ -229,6 +242,16 @@ class _Gathered:
         for records in self.sessions.values():
             named |= {f.string(r, "agent") for r in records}
         return tuple(sorted(name for name in named if name))
+
+
+def _withheld(reader: EvidenceReader, value: object) -> int:
+    """How many commitments in a record have no disclosure here."""
+    digest = commitment(value)
+    if digest is not None:
+        return not reader.has_disclosure(digest)
+    if isinstance(value, Mapping):
+        return sum(_withheld(reader, item) for item in value.values())
+    return sum(_withheld(reader, item) for item in value) if isinstance(value, list) else 0
 
 
 Timed = TypeVar("Timed", Access, Screen, Context, ServerOutput)

@@ -25,8 +25,6 @@ class RunFacts:
         status: `complete`, `partial` or `recovered`, as the close statement will say.
         finished_on: RFC 3339 UTC.
         segments: (name, number of lines, hex Merkle root) of each closed segment, `main` first.
-        withheld_values: disclosures left out of the file.
-        withheld_screens: pictures left out because of what they may show.
         omitted_screens: pictures left out because of their size.
         environment: where it ran, one plain string each ("Linux x86-64", "Python 3.13.1", "CI job 48213").
         versions: (component, version) pairs.
@@ -43,8 +41,6 @@ class RunFacts:
     status: Status
     finished_on: str
     segments: tuple[tuple[str, int, str], ...]
-    withheld_values: int = 0
-    withheld_screens: int = 0
     omitted_screens: int = 0
     environment: tuple[str, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()

@@ -14,6 +14,7 @@ from .model import Access, Call, Context, Decision, Finding, Message, Screen
 # What an agent does to data. Everything else is listed as protocol traffic, unless something was decided
 # or found about it.
 CALL_METHODS = frozenset({"tools/call", "resources/read", "resources/subscribe", "prompts/get", "completion/complete"})
+ANSWERS = frozenset({"result", "error", "invalid"})  # an invalid one answers only where it names a request
 One = TypeVar("One")
 Bound = TypeVar("Bound", Access, Screen)
 ORDER_OF_STATES = {"reached": 0, "blocked": 1, "unproven": 2}
@@ -44,12 +45,17 @@ def join(parts: Parts, contexts: Iterable[Context]) -> Joined:
     owner = _owner(messages, parts.decisions)
     noteworthy = {owner.get(ref, ref) for x in findings for ref in x.refs}
     noteworthy |= {owner.get(d.about, d.about) for d in parts.decisions if d.verdict in ("deny", "observe")}
-    requests = [m for m in messages if _is_call(m) or m.at.ref in noteworthy]
+    requests = [m for m in messages if _is_call(m) or (m.at.ref in noteworthy and not _is_by_server_alone(m))]
     builder = _Calls(parts, decisions, answers, owner, findings, list(contexts))
     calls = builder.build(requests)
     number_of = {c.request.at.ref: c.number for c in calls}
+    named = _named(messages, parts.decisions)
     placed = tuple(
-        replace(x, calls=tuple(sorted({number_of[o] for o in map(owner.get, x.refs) if o in number_of})))
+        replace(
+            x,
+            calls=tuple(sorted({number_of[o] for o in map(owner.get, x.refs) if o in number_of})),
+            about=next((named[ref] for ref in x.refs if ref in named), None),
+        )
         for x in findings
     )
     listed = {ref for c in calls for ref in _refs(c)}
@@ -116,7 +122,7 @@ class _Calls:
 
 def _is_call(message: Message) -> bool:
     if message.kind == "invalid":
-        return True
+        return message.direction == "c2s" and not message.about
     if message.kind != "request" or message.synthesised:
         return False
     if message.direction == "s2c":  # a server that asks the agent for something is never mere traffic
@@ -124,15 +130,20 @@ def _is_call(message: Message) -> bool:
     return isinstance(message.method, Withheld) or message.method in CALL_METHODS
 
 
+def _is_by_server_alone(message: Message) -> bool:
+    """A server sent it unasked and asks for nothing: whatever was found about it, no agent called anything."""
+    return message.direction == "s2c" and message.kind != "request"
+
+
 def _answers(messages: Iterable[Message]) -> Mapping[str, list[Message]]:
     """Answers by the request they belong to; a replaced answer's replacement belongs there too."""
     by_ref = {m.at.ref: m for m in messages}
     grouped: dict[str, list[Message]] = defaultdict(list)
     for message in messages:
-        if message.kind not in ("result", "error") or not message.about:
+        if message.kind not in ANSWERS or not message.about:
             continue
         target = by_ref.get(message.about)
-        if target is not None and target.kind in ("result", "error") and target.about:
+        if target is not None and target.kind in ANSWERS and target.about:
             target = by_ref.get(target.about)
         grouped[target.at.ref if target else message.about].append(message)
     return grouped
@@ -147,6 +158,12 @@ def _owner(messages: Iterable[Message], decisions: Iterable[Decision]) -> Mappin
     for decision in decisions:
         owner[decision.at.ref] = owner.get(decision.about, decision.about)
     return owner
+
+
+def _named(messages: Iterable[Message], decisions: Iterable[Decision]) -> Mapping[str, Message]:
+    """The very message that each ref of a message or decision names."""
+    by_ref = {m.at.ref: m for m in messages}
+    return by_ref | {d.at.ref: by_ref[d.about] for d in decisions if d.about in by_ref}
 
 
 def _unconcluded(parts: Parts, messages: list[Message]) -> list[Finding]:
@@ -192,10 +209,7 @@ def _state(findings: list[Finding], decisions: Iterable[Decision]) -> str:
     """The one word for a call: its worst finding, else how it was decided."""
     decisions = list(decisions)
     if findings:
-        worst = min(findings, key=_rank)
-        if worst.expected:
-            return "expected"
-        return "observed" if worst.mode == "observe" else worst.state
+        return min(findings, key=_rank).shown_state
     rules = [d.rule for d in decisions]
     if any(d.verdict == "deny" for d in decisions):
         return "blocked"

@@ -73,7 +73,10 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """A picture bound to a message; `digest` is empty when the capture failed."""
+    """A picture bound to a message: a `screen`, or an `image` that a tool answered with.
+
+    `digest` is empty when the capture failed.
+    """
 
     at: Stamp
     kind: str
@@ -90,6 +93,11 @@ class Screen:
     failed: bool
     reason: Text
 
+    @property
+    def is_screen(self) -> bool:
+        """It was taken of a browser, and not answered by a tool."""
+        return self.kind == "screen" and not self.failed
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -101,7 +109,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding; `number` counts in the order shown, `calls` are the numbers of the calls it is about."""
+    """One finding.
+
+    `number` counts in the order shown, `calls` are the numbers of the calls it is about. `about` is the message
+    that it names; a finding that names none, such as an expectation that was not met, is about its test.
+    """
 
     at: Stamp
     number: int
@@ -121,11 +133,24 @@ class Finding:
     detail: tuple[tuple[str, Text], ...]
     calls: tuple[int, ...]
     concluded: bool = True
+    about: Message | None = None
 
     @property
     def counts(self) -> bool:
         """It fails the run: not expected by its test, and the policy enforces."""
         return not self.expected and self.mode != "observe"
+
+    @property
+    def shown_state(self) -> str:
+        """The key of `text.STATES` under which it is shown."""
+        if self.expected:
+            return f"expected_{self.state}"
+        return "observed" if self.mode == "observe" else self.state
+
+    @property
+    def is_by_server(self) -> bool:
+        """It is about what a server sent of its own accord, not about a call of an agent."""
+        return self.about is not None and self.about.direction == "s2c" and not self.about.about
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +260,19 @@ class ServerOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class WithheldCount:
+    """Values that the file commits to and does not disclose, counted as the verifier counts them.
+
+    `of_pictures` of the `values` are digests, addresses and titles of the withheld `screens` and `images`.
+    """
+
+    values: int = 0
+    of_pictures: int = 0
+    screens: int = 0
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """A whole run, joined. Calls, findings and messages are in the order of their recorded times."""
 
@@ -260,6 +298,7 @@ class Evidence:
     outcomes: tuple[tuple[str, int], ...]
     missing_tests: tuple[str, ...]
     unfinished_tests: int
+    withheld: WithheldCount
     records: int
     first: Stamp | None
     last: Stamp | None

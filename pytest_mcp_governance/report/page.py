@@ -98,6 +98,7 @@ def _environment() -> Environment:
         clock=lambda us: clock.clock(us, fine=True),
         n=text.number,
         column=column_of,
+        how=lambda how: text.HOW.get(how, how),
         as_is=Markup,
     )
     made.globals.update(text=text, caveats=caveats, wire=wiretext, day=clock.day, keys=_keys, grouped=_grouped)

@@ -36,7 +36,7 @@ def rules_of(evidence: Evidence) -> tuple[Rule, ...]:
     states: dict[str, Counter[str]] = defaultdict(Counter)
     controls: dict[str, set[str]] = defaultdict(set)
     for finding in evidence.findings:
-        state = "expected" if finding.expected else "observed" if finding.mode == "observe" else finding.state
+        state = "expected" if finding.expected else finding.shown_state
         states[finding.rule][state] += 1
         controls[finding.rule].update(finding.controls)
     names = (set(allowed) | set(states)) - {"", "NOT-JUDGED"}

@@ -1,11 +1,14 @@
-"""Chooses which screen stands where: one at each finding, before and after at each call, each drawn from one copy."""
+"""Chooses which screen stands where: one at each finding, before and after at each call, all of them in the gallery.
+
+Every one is drawn from one embedded copy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from .model import Call, Evidence, Finding, Screen
+from .model import Call, Evidence, Finding, Screen, Text
 from .pictures import Album, Picture, album
 from .text import NO_PICTURE, screen_caption
 
@@ -22,10 +25,24 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture of the gallery, or one reason why there is none, with the calls that it belongs to."""
+
+    picture: Picture | None
+    missing: str
+    title: Text
+    calls: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Shots:
+    """`screens` were taken of a browser, `images` stood in answers of tools."""
+
     pictures: tuple[Picture, ...]
     of_finding: dict[int, Shot]
     of_call: dict[int, tuple[Shot, ...]]
+    screens: tuple[Tile, ...]
+    images: tuple[Tile, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +64,33 @@ def shots_of(evidence: Evidence, blob: Callable[[str], bytes | None]) -> Shots:
     for finding in evidence.findings:
         if finding.number in of_finding and chosen[finding.number].borrowed_from:
             of_call.setdefault(finding.calls[0], (of_finding[finding.number],))
-    return Shots(tuple(found.pictures.values()), of_finding, of_call)
+    taken = [(c.number, s) for c in evidence.calls for s in c.screens]
+    screens = _tiles(((n, s) for n, s in taken if s.is_screen), found)
+    images = _tiles(((n, s) for n, s in taken if s.kind == "image"), found)
+    return Shots(tuple(found.pictures.values()), of_finding, of_call, screens, images)
+
+
+def _tiles(taken: Iterable[tuple[int, Screen]], found: Album) -> tuple[Tile, ...]:
+    """Each different picture once, in the order of calls; what is not shown stands as one tile for each reason."""
+    first: dict[str, Screen] = {}
+    calls: dict[str, dict[int, None]] = {}
+    for number, screen in taken:
+        picture = found.of(screen)
+        key = picture.key if picture else found.reason(screen)
+        first.setdefault(key, screen)
+        calls.setdefault(key, {})[number] = None
+    tiles = []
+    for key, screen in first.items():
+        picture = found.of(screen)
+        missing = "" if picture else NO_PICTURE[found.reason(screen)]
+        tiles.append(Tile(picture, missing, screen.title if picture else "", tuple(calls[key])))
+    return tuple(tiles)
 
 
 def _telling(finding: Finding, evidence: Evidence) -> _Telling | None:
     """What a blocked call wanted to act on, what a call that went through led to, else the last screen before."""
-    screens = [s for n in finding.calls for s in evidence.calls[n - 1].screens if not s.failed]
+    shown = [s for n in finding.calls for s in evidence.calls[n - 1].screens if not s.failed]
+    screens = [s for s in shown if s.is_screen] or shown
     wanted = "before" if finding.state == "blocked" else "after"
     if screens:
         return _Telling(next((s for s in screens if s.moment == wanted), screens[0]))
@@ -61,7 +99,7 @@ def _telling(finding: Finding, evidence: Evidence) -> _Telling | None:
     call = evidence.calls[finding.calls[0] - 1]
     while call.previous:
         call = evidence.calls[call.previous - 1]
-        earlier = [s for s in call.screens if not s.failed and s.kind == "screen"]
+        earlier = [s for s in call.screens if s.is_screen]
         if earlier:
             return _Telling(max(earlier, key=lambda s: s.at.us), call.number)
     return None

@@ -1,6 +1,6 @@
 """A run in figures and one verdict, from records only: `summarise(reader) -> RunSummary`.
 
-The same figures stand in the terminal and at the top of the page. Leaves out wording (text.py) and whether
+The same figures stand in the terminal and at the top of the page. Leaves out wording (verdict.py) and whether
 anything was altered: only the verifier says that.
 """
 
@@ -32,6 +32,27 @@ class FindingCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """What unexpected findings in enforce mode are about, each thing counted once.
+
+    `reached` and `blocked` count calls by the worse of the two, `unproven` calls that lack evidence,
+    `by_servers` messages that servers sent of their own accord; `of_tests` counts findings that name no message,
+    such as an expectation that was not met, and `elsewhere` those whose message is not in the record.
+    """
+
+    reached: int = 0
+    blocked: int = 0
+    unproven: int = 0
+    by_servers: int = 0
+    of_tests: int = 0
+    elsewhere: int = 0
+
+    @property
+    def calls(self) -> int:
+        return self.reached + self.blocked
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSummary:
     agent: str
     calls: int
@@ -60,7 +81,7 @@ class RunSummary:
     unanswered: int
     unjudged: int
     calls_with_screen: int
-    calls_broken: int
+    broken: Broken
     screens: int
     reached: FindingCount
     blocked: FindingCount
@@ -98,10 +119,9 @@ def summarise(reader: EvidenceReader, *, status: str = "complete") -> RunSummary
 
 def summary_of(evidence: Evidence, *, status: str = "complete", judged: bool = True) -> RunSummary:
     """The same from evidence already collected; `status` and `judged` as the closing run knows them."""
-    from .text import verdict  # text.py words what this module counts
+    from .verdict import verdict  # verdict.py words what this module counts
 
     states = {s: _count(x for x in evidence.findings if x.state == s) for s in ("reached", "blocked", "unproven")}
-    broken = {n for x in evidence.findings if x.counts for n in x.calls}
     figures = RunSummary(
         run=evidence.run,
         agents=tuple(_agent(evidence, name) for name in evidence.agents),
@@ -109,9 +129,9 @@ def summary_of(evidence: Evidence, *, status: str = "complete", judged: bool = T
         denied=sum(c.denied for c in evidence.calls),
         unanswered=sum(c.answer is None and c.delivered is None for c in evidence.calls),
         unjudged=sum(c.state in ("unjudged", "undecided") for c in evidence.calls),
-        calls_with_screen=sum(any(not s.failed for s in c.screens) for c in evidence.calls),
-        calls_broken=len(broken),
-        screens=sum(not s.failed for s in evidence.screens),
+        calls_with_screen=sum(any(s.is_screen for s in c.screens) for c in evidence.calls),
+        broken=_broken(x for x in evidence.findings if x.counts),
+        screens=sum(s.is_screen for s in evidence.screens),
         reached=states["reached"],
         blocked=states["blocked"],
         unproven=states["unproven"],
@@ -134,13 +154,36 @@ def _count(findings: Iterable[Finding]) -> FindingCount:
     )
 
 
+def _broken(findings: Iterable[Finding]) -> Broken:
+    calls: dict[str, set[int]] = {"reached": set(), "blocked": set(), "unproven": set()}
+    by_servers: set[str] = set()
+    of_tests = elsewhere = 0
+    for finding in findings:
+        if finding.calls:
+            calls[finding.state].update(finding.calls)
+        elif finding.about is not None:
+            by_servers.add(finding.about.at.ref)
+        elif finding.refs:
+            elsewhere += 1
+        else:
+            of_tests += 1
+    return Broken(
+        reached=len(calls["reached"]),
+        blocked=len(calls["blocked"] - calls["reached"]),
+        unproven=len(calls["unproven"]),
+        by_servers=len(by_servers),
+        of_tests=of_tests,
+        elsewhere=elsewhere,
+    )
+
+
 def _agent(evidence: Evidence, name: str) -> AgentSummary:
     calls = [c for c in evidence.calls if c.request.agent == name]
     return AgentSummary(
         agent=name,
         calls=len(calls),
         denied=sum(c.denied for c in calls),
-        findings=sum(x.agent == name and not x.expected for x in evidence.findings),
-        screens=sum(not s.failed for c in calls for s in c.screens),
+        findings=sum(x.agent == name and not x.expected and not x.is_by_server for x in evidence.findings),
+        screens=sum(s.is_screen for c in calls for s in c.screens),
         scopes=tuple(sorted({a.scope for a in evidence.accesses if a.agent == name and a.scope})),
     )

@@ -1,32 +1,49 @@
-"""Every sentence of the page and of the terminal summary, in one place and in plain words.
+"""What is said of each finding, call and screen, in plain words, and the words for their states.
 
-Sentences hold names as recorded: who prints them makes them harmless (hostile.py). Counts come from
-summary.py. Nothing here says that a file was checked: only the command line can say that.
+Sentences hold names as recorded: who prints them makes them harmless (hostile.py). Leaves out the verdict
+(verdict.py) and what the page says about itself (caveats.py).
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pytest_mcp_governance.evidence.reader import Withheld
 
-from .hostile import plain
-from .model import Call, Evidence, Finding, Screen, Text
-from .summary import RunSummary, Tone, Verdict
+from .model import Access, Call, Finding, Message, Screen, Text, WithheldCount
 
-MAX_POINTS = 4
-MAX_SENTENCE = 400
 
-# A call's or finding's state: the label of its chip, the chip's colour class, what it means.
-STATES: dict[str, tuple[str, str, str]] = {
-    "reached": ("Reached", "bad", "It broke the policy and reached data or had an effect."),
-    "blocked": ("Blocked", "stop", "It broke the policy and was stopped before it reached a server."),
-    "unproven": ("Unproven", "warn", "Evidence that the policy asks for is missing."),
-    "observed": ("Observed", "warn", "It broke a rule that is only observed, so it was let through."),
-    "expected": ("Expected by the test", "note", "A test provoked it on purpose."),
-    "unjudged": ("Not judged", "note", "No policy decided on it."),
-    "undecided": ("No decision", "warn", "No decision on it was recorded."),
-    "allowed": ("Allowed", "ok", "The policy allows it."),
-}
+class State(NamedTuple):
+    """How a state of a call or finding is shown.
+
+    `tone` is the colour class, `icon` the symbol, `word` what a cell of the access matrix says.
+    """
+
+    label: str
+    tone: str
+    icon: str
+    word: str
+    meaning: str
+
+
+STATES = {
+    "reached": State("Reached", "bad", "bad", "reached", "It broke the policy and reached data or had an effect."),
+    "blocked": State("Blocked", "stop", "stop", "blocked", "It broke the policy and was stopped."),
+    "unproven": State("Unproven", "warn", "warn", "unproven", "Evidence that the policy asks for is missing."),
+    "observed": State("Observed", "warn", "warn", "observed", "It broke a rule that is only observed."),
+    "expected_reached": State("Went through, as expected", "note", "note", "went through",
+                              "A test provoked it on purpose, under a rule that is only observed."),
+    "expected_blocked": State("Blocked, as expected", "note", "stop", "blocked",
+                              "A test provoked it on purpose, and it was stopped."),
+    "expected_unproven": State("Unproven, as expected", "note", "note", "unproven",
+                               "A test provoked it on purpose; evidence is missing."),
+    "unjudged": State("Not judged", "note", "note", "not judged", "No policy decided on it."),
+    "undecided": State("No decision", "warn", "warn", "no decision", "No decision on it was recorded."),
+    "allowed": State("Allowed", "ok", "ok", "allowed", "The policy allows it."),
+}  # fmt: skip
 ORDER_OF_STATES = tuple(STATES)
+# States of a finding, worst first.
+FOUND = ORDER_OF_STATES[:7]
 
 NO_PICTURE = {
     "failed": "No picture could be taken.",
@@ -39,11 +56,14 @@ RULES = {
     "DEFAULT-DENY": "Nothing allows this call, so it is denied.",
     "NOT-JUDGED": "There was no policy.",
     "PROTOCOL": "Protocol traffic that needs no rule.",
-    "MALFORMED": "The message is not valid JSON-RPC.",
+    "MALFORMED": "The message is no valid MCP message.",
     "ERROR": "The decision itself failed; a failed decision denies.",
     "UNKNOWN-AGENT": "The sender is no agent of this test.",
-    "NO-CALLS": "An audited gateway was opened and no call came through it.",
+    "NO-CALLS": "A test that is audited made no call.",
+    "EXPECTED-DENIAL-MISSING": "A test expected a denial that did not happen.",
 }
+DETAILS = {"nearest": "Nearest allowed"}
+HOW = {"detected": "detection"}
 OUTCOMES = {
     "passed": "ok",
     "failed": "bad",
@@ -87,134 +107,93 @@ def tool_name(server: str, tool: Text | None) -> str:
     return ".".join(x for x in (server, called) if x)
 
 
-# ---- the verdict -------------------------------------------------------------------------------------
-
-
-def verdict(run: RunSummary, evidence: Evidence, *, status: str = "complete") -> Verdict:
-    """The word, its colour, the headline and the sentences under it. Bad news before incomplete before good."""
-    incomplete = status != "complete" or run.gaps > 0 or bool(evidence.missing_segments)
-    failed = sum(n for outcome, n in run.tests if outcome in ("failed", "error"))
-    points = _points(run, evidence)
-    if run.unexpected:
-        return _worded("Failed", "bad", _findings_headline(run), points)
-    if incomplete:
-        headline = "This record is incomplete. " + _so_far(run)
-        return _worded("Incomplete", "warn", headline, points)
-    if not run.judged:
-        return _worded("Not judged", "neutral", _unjudged_headline(run), points)
-    if failed:
-        return _worded("Tests failed", "bad", f"{counted(failed, 'test')} failed. {_kept(run)}", points)
-    if not run.calls or not run.tests:
-        return _worded("Nothing exercised", "warn", "No tool call was recorded, so nothing is shown.", points)
-    if "enforce" not in run.modes:
-        return _worded("Observed only", "neutral", _kept(run), points)
-    return _worded("Passed", "ok", _kept(run), points)
-
-
-def _worded(name: str, tone: Tone, headline: str, points: tuple[str, ...]) -> Verdict:
-    return Verdict(name, tone, plain(headline, MAX_SENTENCE), tuple(plain(p, MAX_SENTENCE) for p in points))
-
-
-def _findings_headline(run: RunSummary) -> str:
-    if run.calls_broken:
-        verb = "broke"
-        first = f"{number(run.calls_broken)} of {counted(run.calls, 'call')} {verb} the policy."
-    else:
-        first = f"{counted(run.unexpected, 'finding')} against the policy, in {counted(run.calls, 'call')}."
-    parts = []
-    if run.reached.enforce == run.unexpected == run.calls_broken > 1:
-        parts.append("all of them reached data or had an effect")
-    elif run.blocked.enforce == run.unexpected == run.calls_broken > 1:
-        return f"{first} All of them were blocked."
-    elif run.reached.enforce:
-        parts.append(f"{word(run.reached.enforce)} reached data or had an effect")
-    if run.blocked.enforce:
-        was = "was" if run.blocked.enforce == 1 else "were"
-        parts.append(f"{word(run.blocked.enforce)} {was} blocked")
-    if run.unproven.enforce:
-        lacks = "lacks" if run.unproven.enforce == 1 else "lack"
-        parts.append(f"{word(run.unproven.enforce)} {lacks} evidence")
-    return f"{first} {capital(joined(parts))}."
-
-
-def _kept(run: RunSummary) -> str:
-    """What can be said of the calls of a run without unexpected findings."""
-    scope = f"in {counted(run.calls, 'call')} by {counted(len(run.agents), 'agent')}"
-    if "enforce" in run.modes:
-        return f"No enforced rule was broken {scope}{_apart(run)}."
-    return f"Rules were only observed {scope}: {_observed(run)}."
-
-
-def _apart(run: RunSummary) -> str:
-    """What a reader of "no enforced rule was broken" must hear in the same breath."""
-    if run.expected:
-        return f", apart from {word(run.expected)} that {'its test' if run.expected == 1 else 'tests'} provoked"
-    return ""
-
-
-def _observed(run: RunSummary) -> str:
-    if not run.observed:
-        return "none was broken"
-    return "one finding" if run.observed == 1 else f"{word(run.observed)} findings"
-
-
-def _so_far(run: RunSummary) -> str:
-    """What an incomplete record holds."""
-    if not run.judged:
-        return f"It holds {counted(run.calls, 'call')}, not judged."
-    what = _kept(run)
-    return f"In what it holds, {what[:1].lower()}{what[1:]}"
-
-
-def _unjudged_headline(run: RunSummary) -> str:
-    some = run.unjudged < run.calls
-    it = "it" if run.calls == 1 else "them"
-    rest = f"{number(run.unjudged)} of them had no policy" if some else f"no policy decided on {it}"
-    return f"Recorded, not judged: {_who_called(run)}, and {rest}."
-
-
-def _who_called(run: RunSummary) -> str:
-    return f"{counted(len(run.agents), 'agent')} made {counted(run.calls, 'call')}"
-
-
-def _points(run: RunSummary, evidence: Evidence) -> tuple[str, ...]:
-    found = [finding_sentence(x) for x in evidence.findings]
-    shown = found if len(found) <= MAX_POINTS else found[: MAX_POINTS - 1]
-    more = len(found) - len(shown)
-    points = [*shown, f"And {counted(more, 'more finding')} below."] if more else list(shown)
-    if not run.judged:
-        points.append("To have the next run judged, write a policy with `mcp-governance init`.")
-    return tuple(points)
-
-
 # ---- findings and calls ------------------------------------------------------------------------------
 
 
 def finding_sentence(finding: Finding) -> str:
     """Who did what, under which rule, and what became of it."""
-    who, tool = finding.agent or "The run", tool_name(finding.server, finding.tool)
+    about = finding.about
+    if about is None and not finding.refs:
+        return _about_the_test(finding)
+    if about is not None and about.direction == "s2c" and finding.state != "unproven":
+        return _about_an_answer(finding) if about.about else _about_a_server(finding, about)
+    who, tool = finding.agent or "An unknown sender", tool_name(finding.server, finding.tool)
     if finding.state == "unproven":
-        about = f" on {tool}" if tool else ""
-        return f"{who}: rule {finding.rule} asks for evidence{about} that is missing."
-    if finding.rule == "NO-CALLS":
-        return f"{who} opened an audited gateway, and no call came through it."
-    act = f"call {tool}" if tool else "send a message"
+        about_tool = f" on {tool}" if tool else ""
+        return f"{who}: rule {finding.rule} asks for evidence{about_tool} that is missing."
     if finding.state == "blocked":
-        why = " as the test expected" if finding.expected else ""
-        return f"{who} tried to {act}. Rule {finding.rule} blocked it{why}."
-    past = f"called {tool}" if tool else "sent a message"
+        act = f"call {tool}" if tool else "send a message"
+        return f"{who} tried to {act}. Rule {finding.rule} blocked it{_as_expected(finding)}."
+    return f"{who} {f'called {tool}' if tool else 'sent a message'} {_against(finding)}"
+
+
+def finding_why(finding: Finding) -> Text:
+    """The recorded reason, without what the sentence about a test says already."""
+    reason = finding.reason
+    if finding.about is not None or finding.refs or isinstance(reason, Withheld):
+        return reason
+    first, _, rest = reason.partition(". ")
+    return rest if first.removeprefix("the test").rstrip(". ") in _about_the_test(finding) else reason
+
+
+def _about_the_test(finding: Finding) -> str:
+    """Of a finding that no message bears out: the test claimed something that the record does not show."""
+    test = finding.at.test.rpartition("::")[2] or "The run"
+    reason = finding.reason if isinstance(finding.reason, str) else ""
+    if finding.rule == "NO-CALLS" and reason.startswith("no call came through gateway"):
+        return f"{test} opened a gateway and made no call through it."
+    if finding.rule == "NO-CALLS" and (not reason or reason.startswith("no call came through")):
+        return f"{test} made no call."
+    if finding.rule == "EXPECTED-DENIAL-MISSING" and reason.startswith("the test expected"):
+        return _closed(f"{test}{reason.removeprefix('the test')}")
+    if finding.rule == "EXPECTED-DENIAL-MISSING":
+        return _closed(f"{test} expected a denial that did not happen{': ' if reason else ''}{reason}")
+    return _closed(f"{test}: {reason.partition('. ')[0] or f'rule {finding.rule} asks for evidence that is missing'}")
+
+
+def _closed(clause: str) -> str:
+    """With the mark at its end."""
+    return clause if clause.endswith("?") else clause.rstrip(". ") + "."
+
+
+def _about_an_answer(finding: Finding) -> str:
+    who, tool = finding.agent or "An unknown sender", tool_name(finding.server, finding.tool)
+    did = f"{who} called {tool}" if tool else f"{who} sent a request"
+    if finding.state == "blocked":
+        kept = f"rule {finding.rule} kept the answer from the agent{_as_expected(finding)}"
+        return f"{did}. The server answered, and {kept}."
+    return f"{did}, and was answered {_against(finding)}"
+
+
+def _about_a_server(finding: Finding, message: Message) -> str:
+    server = f"Server {finding.server}" if finding.server else "A server"
+    advice = ""
+    if message.kind == "invalid" and "not-object" in message.problems:
+        did = "wrote a line to stdout that is no MCP message"
+        advice = " Its stdout belongs to the protocol: print to stderr."
+    elif message.kind == "invalid":
+        did = f"sent a message that is not valid MCP ({joined(list(message.problems)) or 'malformed'})"
+    elif message.kind == "request":
+        did = f"asked {finding.agent or 'an unknown agent'} for {_named(message.method)}"
+    elif message.kind == "notification":
+        did = f"sent the notification {_named(message.method)}"
+    else:
+        did = "sent an answer that nothing asked for"
+    if finding.state == "blocked":
+        return f"{server} {did}. Rule {finding.rule} kept it from the agent{_as_expected(finding)}.{advice}"
+    return f"{server} {did}, {_against(finding)}{advice}"
+
+
+def _as_expected(finding: Finding) -> str:
+    return ", as the test expected" if finding.expected else ""
+
+
+def _against(finding: Finding) -> str:
     if finding.expected:
-        return f"{who} {past} against rule {finding.rule}, as the test expected."
+        return f"against rule {finding.rule}, as the test expected."
     if finding.mode == "observe":
-        return f"{who} {past} against rule {finding.rule}, which is only observed. It went through."
-    return f"{who} {past} against rule {finding.rule}. It was not blocked."
-
-
-def finding_state(finding: Finding) -> str:
-    """The key of STATES under which a finding is shown."""
-    if finding.expected:
-        return "expected"
-    return "observed" if finding.mode == "observe" else finding.state
+        return f"against rule {finding.rule}, which is only observed. It went through."
+    return f"against rule {finding.rule}. It was not blocked."
 
 
 def call_sentence(call: Call) -> str:
@@ -222,25 +201,24 @@ def call_sentence(call: Call) -> str:
     request = call.request
     who = request.agent or "An unknown sender"
     if request.direction == "s2c":
-        did = f"{request.server or 'A server'} asked {who} for {_method(call)}"
+        did = f"{request.server or 'A server'} asked {who} for {_named(request.method)}"
     elif request.method == "tools/call":
         did = f"{who} called {tool_name(request.server, request.tool)}"
     elif request.kind == "invalid":
         did = f"{who} sent {request.server or 'a server'} a message that is not valid"
     else:
-        did = f"{who} sent {_method(call)} to {request.server or 'a server'}"
+        did = f"{who} sent {_named(request.method)} to {request.server or 'a server'}"
     return f"{did}. {_what_became(call)}"
 
 
-def _method(call: Call) -> str:
-    method = call.request.method
+def _named(method: Text) -> str:
     return "(withheld method)" if isinstance(method, Withheld) else method or "a message"
 
 
 def _what_became(call: Call) -> str:
     decision = call.decision
     if decision is not None and decision.verdict == "deny" and decision.effect != "forward":
-        asked = ", as the test expected" if call.state == "expected" else ""
+        asked = ", as the test expected" if call.state.startswith("expected") else ""
         return f"Rule {decision.rule} stopped it before it reached the server{asked}."
     replaced = next((d for d in call.decisions if d.effect == "replace"), None)
     if replaced is not None:
@@ -248,6 +226,8 @@ def _what_became(call: Call) -> str:
     took = "" if call.duration_ms is None else f" after {milliseconds(call.duration_ms)}"
     if call.answer is None:
         end = "No answer was recorded."
+    elif call.answer.kind == "invalid":
+        end = f"The server answered with a message that is not valid{took}."
     elif call.answer.kind == "error":
         end = f"The server answered with an error{took}."
     else:
@@ -275,11 +255,28 @@ def call_label(call: Call) -> str:
         return tool_name(request.server, request.tool)
     if request.kind == "invalid":
         return f"{request.server}: invalid message" if request.server else "invalid message"
-    return f"{request.server}: {_method(call)}" if request.server else _method(call)
+    return f"{request.server}: {_named(request.method)}" if request.server else _named(request.method)
 
 
 def milliseconds(duration: float) -> str:
     return f"{duration / 1000:,.1f} s" if duration >= 1000 else f"{duration:,.0f} ms"
+
+
+def placed(access: Access) -> str:
+    """What is said of data that an allowing rule does not cover; nothing where it does."""
+    if access.status == "out":
+        return "not allowed by the rule" if access.scope else "in no scope"
+    return "" if access.status == "in" else access.status
+
+
+def withheld(count: WithheldCount) -> str:
+    """`27 values (9 of them belong to 3 screens)`: every withheld value counts, as the verifier counts them."""
+    pictures = [(count.screens, "screen", "screens"), (count.images, "picture in an answer", "pictures in answers")]
+    hidden = joined([counted(n, one, many) for n, one, many in pictures if n])
+    belong = "belongs" if count.of_pictures == 1 else "belong"
+    return counted(count.values, "value") + (
+        f" ({number(count.of_pictures)} of them {belong} to {hidden})" if hidden else ""
+    )
 
 
 def screen_caption(screen: Screen, borrowed_from: int = 0) -> str:

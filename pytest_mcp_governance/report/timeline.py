@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from .clock import clock
 from .model import Call, Evidence
-from .text import ORDER_OF_STATES
+from .text import FOUND, ORDER_OF_STATES
 
 RESOLUTION = 1_000
-FINDINGS = ("reached", "blocked", "unproven", "observed", "expected")
 STEPS_US = tuple(
     s * 1_000
     for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000,
@@ -33,7 +32,7 @@ class Mark:
 
     @property
     def is_finding(self) -> bool:
-        return self.state in FINDINGS
+        return self.state in FOUND
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,8 +149,6 @@ def _render(reader: EvidenceReader, run: OpenRun, closing: _Closing, hidden: Wit
         status=closing.status,
         finished_on=closing.finished_on,
         segments=tuple((s.name, s.lines, s.root) for s in closing.segments),
-        withheld_values=hidden.values,
-        withheld_screens=hidden.screens,
         omitted_screens=len(hidden.omitted),
         environment=_environment(reader),
         versions=((PRODUCER, version(PRODUCER)), *run.config.environment),

@@ -37,14 +37,10 @@ class Withholding:
 
     Attributes:
         disclosures: `$sd` digests of withheld values, screens' included.
-        values: how many values are withheld, screens' addresses and titles not counted.
-        screens: how many screens and images are withheld.
         omitted: blobs left out because of their size: ref, sha256, reason, as the close statement lists them.
     """
 
     disclosures: frozenset[str] = frozenset()
-    values: int = 0
-    screens: int = 0
     omitted: tuple[dict[str, str], ...] = ()
 
     @property
@@ -81,9 +77,8 @@ def withhold(reader: EvidenceReader, *, secrets: Set[str], detects_secret: Detec
             or _shows(reader.reveal(value), quoted if record["type"] == "test" else search, detects_secret)
         )
     }
-    dropped = frozenset(labelled | found | pictures.disclosures)
-    values_withheld = len(dropped - pictures.disclosures)
-    return Withholding(dropped, values_withheld, pictures.count, _over_budget(reader, records, dropped))
+    dropped = frozenset(labelled | found | pictures)
+    return Withholding(dropped, _over_budget(reader, records, dropped))
 
 
 def _labelled(reader: EvidenceReader, records: Iterable[Record]) -> tuple[set[str], set[str]]:
@@ -116,13 +111,7 @@ def _ends(value: str) -> tuple[str, ...]:
     return (value[:_END], value[-_END:]) if len(value) > 2 * _END else ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Pictures:
-    disclosures: frozenset[str]
-    count: int
-
-
-def _pictures(reader: EvidenceReader, records: list[Record]) -> _Pictures:
+def _pictures(reader: EvidenceReader, records: list[Record]) -> set[str]:
     """Unmasked pictures bound to a call with a labelled access, and every other picture of the same page."""
     about = {ref_of(r): r.get("ref") for r in records if r["type"] == "msg"}
     calls = {a for r in records if r["type"] == "access" and r.get("class") in SENSITIVE for a in _both(r, about)}
@@ -130,8 +119,7 @@ def _pictures(reader: EvidenceReader, records: list[Record]) -> _Pictures:
     bound = [r for r in pictures if r.get("ref") in calls or about.get(str(r.get("ref"))) in calls]
     shown = {key for r in bound for key in _same_page(reader, r)}
     hidden = [r for r in pictures if r in bound or not shown.isdisjoint(_same_page(reader, r))]
-    digests = {d for r in hidden for d, _ in _committed({k: r.get(k) for k in ("sha256", "url", "title")})}
-    return _Pictures(frozenset(digests), len(hidden))
+    return {d for r in hidden for d, _ in _committed({k: r.get(k) for k in ("sha256", "url", "title")})}
 
 
 def _both(record: Record, about: dict[str, object]) -> set[object]:

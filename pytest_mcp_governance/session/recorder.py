@@ -162,7 +162,8 @@ class RecorderService:
         agent = str(arguments["agent"])
         gateway, commands = self._gateways.open(trial, servers, agent)
         await self._learn_secrets(servers)
-        trial.judge.gateway_opened(gateway.id, bool(arguments.get("idle_ok")))
+        label = f"agent {agent} to {', '.join(servers)}"
+        trial.judge.gateway_opened(gateway.id, bool(arguments.get("idle_ok")), label=label)
         if arguments.get("request"):
             await self._op_context({"kind": "request", "text": arguments["request"], "agent": agent})
         return {"gateway": gateway.id, "commands": commands}

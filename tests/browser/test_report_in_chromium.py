@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import pytest
 from PIL import Image
@@ -68,6 +69,47 @@ def test_findings_and_calls_are_readable_without_script(open_page: Open) -> None
     expect(page.get_by_role("button", name="Light / dark")).to_be_hidden()
 
 
+def test_the_menu_stays_at_phone_width_without_script(open_page: Open) -> None:
+    page = open_page("sample", script=False, width=420).page
+    menu = page.get_by_role("navigation", name="Sections")
+    expect(menu.get_by_role("link")).to_have_text(
+        ["Findings", "Access", "Timeline", "Screens", "Tests", "Calls", "Check"]
+    )
+    assert menu.evaluate("e => e.clientHeight") < 44, "one row"
+    menu.get_by_role("link", name="Check").click()
+    expect(page.get_by_role("heading", name="Check this file")).to_be_in_viewport()
+
+
+def test_the_four_answers_are_on_the_first_two_screens_of_a_phone(open_page: Open) -> None:
+    page = open_page("sample", width=420).page
+    answers = page.get_by_role("navigation", name="Four answers")
+    box = answers.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 2 * 900
+    answers.get_by_role("link", name="Screens").click()
+    expect(page.get_by_role("heading", name="Screens")).to_be_in_viewport()
+
+
+def test_a_screen_of_the_gallery_leads_to_its_call_without_script(open_page: Open) -> None:
+    page = open_page("sample", "#screens", script=False).page
+    page.locator("#screens .thumb").last.click()
+    expect(page.locator("#call-9")).to_be_in_viewport()
+
+
+def test_a_heading_is_not_under_the_menu_at_phone_width(open_page: Open) -> None:
+    page = open_page("sample", "#access", width=420).page
+    below = page.locator("header.top").evaluate("e => e.getBoundingClientRect().bottom")
+    assert page.locator("#access-h").evaluate("e => e.getBoundingClientRect().top") >= below
+
+
+def test_numbers_of_policy_lines_never_overprint(open_page: Open) -> None:
+    page = open_page("sample", "#policy-1-1").page
+    lines = page.locator(".numbered").first.locator("span[id]")
+    lines.nth(2).evaluate("e => { e.textContent = '' }")  # a blank line
+    tops = lines.evaluate_all("all => all.map(e => e.getBoundingClientRect().top)")
+    assert all(below - above >= 15 for above, below in pairwise(tops))
+
+
 def test_a_link_opens_its_call_without_script(open_page: Open) -> None:
     page = open_page("sample", "#call-12", script=False).page
     expect(page.locator("#call-12")).to_be_in_viewport()
@@ -122,7 +164,7 @@ def test_a_screen_can_be_enlarged_and_closed_by_keyboard(open_page: Open) -> Non
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-@pytest.mark.parametrize("run", ["sample", "broken", "unjudged"])
+@pytest.mark.parametrize("run", ["sample", "broken", "expectations", "unjudged"])
 def test_text_has_contrast_and_controls_have_names(open_page: Open, run: str) -> None:
     page = open_page(run).page
     page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")

@@ -60,6 +60,37 @@ def broken_run(folder: Path, **facts: object) -> tuple[EvidenceReader, RunFacts]
     return reader_of(folder), facts_of([at.close()], **facts)
 
 
+def expectations_run(folder: Path, **facts: object) -> tuple[EvidenceReader, RunFacts]:
+    """Three of four calls are denied, tests claim five things in vain, and a server prints to stdout."""
+    at = Scribe(folder)
+    at.begin("test_x.py::test_reads", agent="reader")
+    at.call("files", "list_directory", {"path": "/srv"}, "a.csv", "READ")
+    for n in range(3):
+        refs = at.denied("files", "write_file", {"path": f"/srv/{n}"}, "NO-WRITE", "no writes")
+        at.finding("blocked", "NO-WRITE", refs, "no writes", server="files", tool="write_file")
+    stray_line(at, "Loading ledger... done")
+    for rule in ("READ", "WRITE", "SEND"):
+        at.claim(
+            "EXPECTED-DENIAL-MISSING", "expect_denied", f"the test expected a denial by rule {rule}; none happened"
+        )
+    at.claim("test_x.py:12", "all.no-call", "no call matched git.*: the assertion is about nothing")
+    at.end("failed")
+    at.begin("test_x.py::test_idle", agent="idler")
+    at.claim("NO-CALLS", "no-calls", "no call came through any gateway or connection of this test")
+    at.end("failed")
+    return reader_of(folder), facts_of([at.close()], **facts)
+
+
+def stray_line(at: Scribe, line: str) -> None:
+    """A server that prints to stdout: one line that is no message, denied and found."""
+    problems = ["syntax", "not-object"]
+    ref = at.write("msg", direction="s2c", kind="invalid", conn="books-1", server="books", agent=at.agent,
+                   source="stdio", origin="received", problems=problems, wire=Committed(line))  # fmt: skip
+    decision = at.write("decision", moment="before", rule="MALFORMED", clause="strict-parse", verdict="deny",
+                        effect="block", ref=ref)  # fmt: skip
+    at.finding("blocked", "MALFORMED", [ref, decision], "the message is malformed: syntax, not-object", server="books")
+
+
 def unjudged_run(folder: Path) -> tuple[EvidenceReader, RunFacts]:
     """No policy, no key."""
     at = Scribe(folder)

@@ -11,7 +11,7 @@ from pytest_mcp_governance.evidence.recount import Recount
 from pytest_mcp_governance.report import RunSummary, summarise
 
 from .conftest import Rendered
-from .other_runs import broken_run, crowded_run, partial_run, unjudged_run
+from .other_runs import broken_run, crowded_run, expectations_run, partial_run, unjudged_run
 from .sample_run import OBSERVED, Scribe, reader_of
 
 
@@ -28,7 +28,7 @@ def test_the_sample_run_in_figures(sample: Rendered) -> None:
     assert run.tests == (("passed", 4),)
 
 
-@pytest.mark.parametrize("run", [broken_run, partial_run, unjudged_run])
+@pytest.mark.parametrize("run", [broken_run, expectations_run, partial_run, unjudged_run])
 def test_findings_are_those_of_the_recount(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # three builders
     reader, _ = run(tmp_path)
     assert _counts(summarise(reader)) == _recounted(reader)
@@ -57,9 +57,75 @@ def test_findings_make_the_headline(tmp_path: Path) -> None:
     verdict = summarise(broken_run(tmp_path)[0]).verdict
     assert (verdict.word, verdict.tone) == ("Failed", "bad")
     assert verdict.headline == (
-        "2 of 3 calls broke the policy. One reached data or had an effect, one was blocked and one lacks evidence."
+        "2 of 3 calls broke the policy: one reached data or had an effect and one was blocked. "
+        "Evidence is missing for 1 call."
     )
     assert verdict.points[0] == "payables-3 called files.read_text_file against rule READ-BOOKS. It was not blocked."
+
+
+def test_calls_messages_of_servers_and_expectations_are_counted_apart(tmp_path: Path) -> None:
+    run = summarise(expectations_run(tmp_path)[0])
+    assert run.calls == 4
+    assert run.verdict.headline == (
+        "3 of 4 calls broke the policy; all were blocked. 1 message from a server broke the policy. "
+        "5 expectations of tests were not met."
+    )
+    assert run.unexpected == 9
+
+
+def test_a_test_without_a_call_is_not_said_to_have_broken_one(tmp_path: Path) -> None:
+    at = Scribe(tmp_path)
+    at.begin("test_a.py::test_idle", agent="agent")
+    at.claim("NO-CALLS", "no-calls", "no call came through gateway g1")
+    at.end("failed")
+    at.close()
+    verdict = summarise(reader_of(tmp_path)).verdict
+    assert verdict.headline == "No call was recorded. 1 expectation of a test was not met."
+    assert verdict.points == ("test_idle opened a gateway and made no call through it.",)
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason", "said"),
+    [
+        ("EXPECTED-DENIAL-MISSING", "the test expected a denial by any rule; none happened",
+         "test_x expected a denial by any rule; none happened."),
+        ("EXPECTED-DENIAL-MISSING", "denied by READ, not by WRITE",
+         "test_x expected a denial that did not happen: denied by READ, not by WRITE."),
+        ("EXPECTED-DENIAL-MISSING", "no rule is named RAED; did you mean READ?",
+         "test_x expected a denial that did not happen: no rule is named RAED; did you mean READ?"),
+        ("NO-CALLS", "agent clerk-1 made no call through its connection to files. If that is meant: gateway(…).",
+         "test_x: agent clerk-1 made no call through its connection to files."),
+    ],
+)  # fmt: skip
+def test_a_finding_about_a_test_says_what_it_claimed(tmp_path: Path, rule: str, reason: str, said: str) -> None:
+    at = Scribe(tmp_path)
+    at.begin("test_a.py::TestA::test_x", agent="agent")
+    at.claim(rule, "claimed", reason)
+    at.end("failed")
+    at.close()
+    assert summarise(reader_of(tmp_path)).verdict.points == (said,)
+
+
+def test_what_a_server_printed_counts_against_no_agent(tmp_path: Path) -> None:
+    (reader,) = [a for a in summarise(expectations_run(tmp_path)[0]).agents if a.agent == "reader"]
+    assert (reader.calls, reader.findings) == (4, 3)
+
+
+def test_the_same_sentence_stands_once_with_its_number(tmp_path: Path) -> None:
+    points = summarise(expectations_run(tmp_path)[0]).verdict.points
+    assert points[0] == "reader tried to call files.write_file. Rule NO-WRITE blocked it (3 times)."
+    assert points[-1] == "And 4 more findings below."
+
+
+def test_only_screens_count_as_screens(tmp_path: Path) -> None:
+    at = Scribe(tmp_path)
+    at.begin("test_a.py::test_look", agent="agent")
+    at.image(at.call("browser", "browser_take_screenshot", {}, "ok", "BROWSE")[0])
+    at.call("browser", "browser_click", {}, "ok", "BROWSE", screens=("list", "detail"))
+    at.end()
+    at.close()
+    run = summarise(reader_of(tmp_path))
+    assert (run.calls_with_screen, run.screens, run.agents[0].screens) == (1, 2, 2)
 
 
 def test_many_findings_are_three_sentences_and_a_number(tmp_path: Path) -> None:
@@ -72,7 +138,7 @@ def test_no_policy_is_not_judged_and_says_what_to_do(tmp_path: Path) -> None:
     run = summarise(unjudged_run(tmp_path)[0])
     assert not run.judged
     assert (run.verdict.word, run.verdict.tone) == ("Not judged", "neutral")
-    assert any("mcp-governance init" in p for p in run.verdict.points)
+    assert any("`governance.policy.yaml` beside your pytest configuration" in p for p in run.verdict.points)
 
 
 def test_a_gap_makes_the_verdict_incomplete(tmp_path: Path) -> None:

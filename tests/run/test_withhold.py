@@ -35,7 +35,8 @@ class Run:
 
     def access(self, ref: str, *values: object, class_: str = "pii") -> None:
         fields = [Committed(v) for v in values]
-        self.segment.append("access", {"class": class_, "how": "detected", "data": Committed("books.get"), "ref": ref, "fields": fields})
+        about = {"how": "detected", "data": Committed("books.get"), "ref": ref}
+        self.segment.append("access", {"class": class_, "fields": fields} | about)
 
     def screen(self, ref: str, picture: bytes = PICTURE, url: str = "http://a/", **fields: object) -> None:
         blob = {"kind": "screen", "ref": ref, "size": len(picture), "url": Committed(url)}

@@ -21,6 +21,7 @@ from pytest_mcp_governance.evidence import names
 from pytest_mcp_governance.evidence.keys import SigningKey, load_signing_key
 from pytest_mcp_governance.evidence.ledger import Segment
 from pytest_mcp_governance.evidence.statements import open_statement, read_bundle, sign_bundle
+from pytest_mcp_governance.session.processes import is_alive
 from pytest_mcp_governance.session.settings import RecorderConfig
 
 PRODUCER = "pytest-mcp-governance"
@@ -135,10 +136,9 @@ def _is_recording(run_dir: Path) -> bool:
     """Whether the run's main recorder is alive; its control file outlives it only where it was killed."""
     try:
         address = json.loads(run_dir.with_name(f"{run_dir.name}.control").read_bytes())
-        os.kill(int(address["ok"]["pid"]), 0)
+        return is_alive(int(address["ok"]["pid"]))
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return True
 
 
 def _close_digest(run_dir: Path) -> str | None:

@@ -4,12 +4,12 @@ Keeps who has announced and who has closed; opening and closing the run itself i
 """
 
 import asyncio
-import os
 from collections.abc import Mapping, Set
 from typing import Protocol, cast
 
 from pytest_mcp_governance.errors import RecorderError
 from pytest_mcp_governance.evidence.ledger import Segment
+from pytest_mcp_governance.session.processes import is_alive
 
 _WAIT_FOR_WORKERS_S = 20.0
 _POLL_S = 0.05
@@ -83,7 +83,7 @@ class MainDesk:
     async def _wait_for_workers(self) -> None:
         # A lost worker's segment stays "not closed" here, which makes the run partial.
         patience_s = _WAIT_FOR_WORKERS_S
-        while patience_s > 0 and any(not closed and _alive(self._pids[n]) for n, closed in self._workers.items()):
+        while patience_s > 0 and any(not closed and is_alive(self._pids[n]) for n, closed in self._workers.items()):
             await asyncio.sleep(_POLL_S)
             patience_s -= _POLL_S
 
@@ -98,11 +98,3 @@ class MainDesk:
             )
             self.finished = True
         return self._result
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

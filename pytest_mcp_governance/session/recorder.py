@@ -21,6 +21,7 @@ from pytest_mcp_governance.policy.engine import Judge
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.session.desk import MainDesk
 from pytest_mcp_governance.session.gateways import Gateways
+from pytest_mcp_governance.session.processes import is_alive
 from pytest_mcp_governance.session.resolve import FileResolver
 from pytest_mcp_governance.session.rpc import LINE_LIMIT_BYTES, Link, answer
 from pytest_mcp_governance.session.settings import RecorderConfig
@@ -116,11 +117,7 @@ class RecorderService:
 
     def _is_orphan(self) -> bool:
         if self._config.main:
-            try:
-                os.kill(self._config.controller_pid, 0)
-            except ProcessLookupError:
-                return True
-            return False
+            return not is_alive(self._config.controller_pid)
         return os.getppid() != self._owner
 
     async def _end_as_orphan(self) -> None:

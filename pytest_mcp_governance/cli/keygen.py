@@ -34,7 +34,8 @@ def command(folder: Path) -> None:
     Writes signing.pem (private, mode 0600) and signing.pub.pem, and prints the fingerprint by which
     readers know you. Existing files are never overwritten.
     """
-    private, public = folder / _PRIVATE, folder / _PUBLIC
+    # Both are told in full: a key whose folder is not known is a key that gets lost, or committed.
+    private, public = folder.absolute() / _PRIVATE, folder.absolute() / _PUBLIC
     key = SigningKey.generate()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,6 +56,13 @@ def command(folder: Path) -> None:
     click.echo(f"Wrote {shown['private']} (private, mode 0600) and {shown['public']} (public).")
     click.echo(f"\nFingerprint  {key.public.fingerprint}\n")
     click.echo(_NEXT.format(**shown))
+    tree = next((parent for parent in private.resolve().parents if os.path.lexists(parent / ".git")), None)
+    if tree is not None:
+        inside = safe(str(private.resolve().relative_to(tree)))
+        click.echo(
+            f"\nWarning: {shown['private']} lies in the git work tree {safe(str(tree))}. Move it out, or add {inside} "
+            "to its .gitignore, before you commit."
+        )
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

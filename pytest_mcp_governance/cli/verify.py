@@ -4,20 +4,25 @@ Leaves out all checking (`evidence.verify`). Everything printed from inside the 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import click
 
+from pytest_mcp_governance.errors import GovernanceError
 from pytest_mcp_governance.evidence.outcome import Outcome, Problem, Report
 from pytest_mcp_governance.evidence.recount import STATES
+from pytest_mcp_governance.evidence.requirements import parse_requirements
 from pytest_mcp_governance.evidence.safe_text import safe
+from pytest_mcp_governance.evidence.trust import load_trust
 from pytest_mcp_governance.evidence.verify import verify
 
 _MEANING = {
     Outcome.VERIFIED: "unaltered since recorded, and signed by a key you trust.",
     Outcome.TAMPERED: "something contradicts a signature or a digest. Do not rely on this file.",
-    Outcome.MALFORMED: "this is not evidence, or the command was used wrongly.",
+    Outcome.MALFORMED: "this is not evidence.",
     Outcome.INCOMPLETE: "what is there is unaltered, but it is not the whole run.",
     Outcome.UNTRUSTED: "consistent. Signer unknown: see `mcp-governance keygen`.",
     Outcome.REQUIREMENT: "unaltered since recorded, but a requirement is not met.",
@@ -64,6 +69,8 @@ def command(
       4 UNTRUSTED    consistent, but no key you trust signed it
       5 REQUIREMENT  a --require is not met
     """
+    _check("--trust", trust, load_trust)
+    _check("--require", require, lambda text: parse_requirements((text,)))
     report = verify(target, trust=trust, require=require)
     if as_json:
         click.echo(json.dumps(_as_json(report), indent=2))
@@ -71,6 +78,26 @@ def command(
         for line in _words(report, target, trusting=bool(trust)):
             click.echo(line)
     context.exit(report.exit_code)
+
+
+class _UsageError(click.ClickException):
+    """A wrong option: exit code 2 like any wrong usage, and nothing said about the report."""
+
+    exit_code = 2
+
+    def format_message(self) -> str:
+        return f"Usage error: {self.message}"
+
+    def show(self, file: IO[str] | None = None) -> None:
+        click.echo(self.format_message(), file=file or sys.stderr)
+
+
+def _check(option: str, values: Iterable[str], read: Callable[[str], object]) -> None:
+    for value in values:
+        try:
+            read(value)
+        except GovernanceError as error:
+            raise _UsageError(f"{option}: {safe(str(error), _MAX_CHARACTERS)}") from None
 
 
 def _as_json(report: Report) -> dict[str, object]:
@@ -100,8 +127,7 @@ def _words(report: Report, target: Path, *, trusting: bool) -> Iterator[str]:
 
 def _facts(report: Report) -> Iterator[str]:
     yield f"  run        {report.run} ({report.status or 'not closed'})"
-    sealed = "all sealed" if report.sealed == report.records else f"{report.sealed:,} sealed"
-    yield f"  records    {report.records:,} in {_number(len(report.segments), 'segment')}, {sealed}"
+    yield f"  records    {_records(report)}"
     yield f"  left out   {_number(report.withheld, 'value')} withheld, {_number(report.omitted, 'blob')} omitted"
     if report.verdict is not None:
         yield f"  tests      {_tests(report)}"
@@ -113,6 +139,13 @@ def _facts(report: Report) -> Iterator[str]:
     yield f"  time       {started} to {finished}, as the recorder states; no authority confirmed it"
     yield f"  open       {report.open_digest}"
     yield f"  close      {report.close_digest or 'none'}"
+
+
+def _records(report: Report) -> str:
+    if report.outcome is Outcome.TAMPERED:  # what came before the contradiction is no longer worth a claim
+        return f"{report.records:,} read before something was wrong" if report.records else "none could be checked"
+    sealed = "all sealed" if report.sealed == report.records else f"{report.sealed:,} sealed"
+    return f"{report.records:,} in {_number(len(report.segments), 'segment')}, {sealed}"
 
 
 def _tests(report: Report) -> str:

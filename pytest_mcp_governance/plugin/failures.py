@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 Finding = Mapping[str, object]
 Identity = tuple[str, ...]
+
+
+class Found(pytest.fail.Exception):  # type: ignore[name-defined,misc]  # pytest declares the class as a variable
+    """pytest's failure, raised for findings."""
 
 
 class Judgement:
@@ -50,13 +55,13 @@ class Judgement:
             if broken:
                 raised.add_note(str(self._failure(broken)))
         elif broken:
-            raise pytest.fail.Exception(str(self._failure(broken)), pytrace=False) from None
+            raise Found(str(self._failure(broken)), pytrace=False) from None
 
     def at_teardown(self) -> None:
         """Judge once more, for what happened since; fails the teardown."""
         broken = self._untold()
         if broken:
-            raise pytest.fail.Exception(str(self._failure(broken)), pytrace=False) from None
+            raise Found(str(self._failure(broken)), pytrace=False) from None
 
     def late(self, findings: Iterable[Finding]) -> str | None:
         """The text of what was found only when the attempt was closed, too late to fail the test itself."""
@@ -74,7 +79,10 @@ class Judgement:
 
     def _failure(self, findings: tuple[Finding, ...]) -> FindingsError:
         count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
-        return FindingsError("\n".join([f"{count}, {self._heading}", *map(_text, findings)]))
+        more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+        # pytest's short summary shows the first line only.
+        headline = f"{_headline(findings[0])}{more}"
+        return FindingsError("\n".join([headline, f"{count}, {self._heading}", *map(_text, findings)]))
 
 
 def end_at_the_users_line(error: BaseException) -> None:
@@ -87,6 +95,13 @@ def end_at_the_users_line(error: BaseException) -> None:
         if _is_ours(entry.tb_next.tb_frame):
             entry.tb_next = None
         entry = entry.tb_next
+
+
+def lead_with_the_finding(report: pytest.TestReport, error: BaseException) -> None:
+    """Let pytest's short summary, which is one line and often cut, begin with the rule and the call."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None and isinstance(error, Found | FindingsError):
+        crash.message = str(error)
 
 
 def _is_ours(frame: FrameType) -> bool:
@@ -106,3 +121,11 @@ def _identity(finding: Finding) -> Identity:
 
 def _text(finding: Finding) -> str:
     return str(finding["text"])
+
+
+def _headline(finding: Finding) -> str:
+    from pytest_mcp_governance.policy import verdicts
+
+    names = [field.name for field in dataclasses.fields(verdicts.Finding)]
+    values: dict[str, Any] = {name: finding[name] for name in names}
+    return verdicts.Finding(**values).headline

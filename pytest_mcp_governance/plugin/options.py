@@ -1,6 +1,6 @@
 """The options, their ini twins and the one environment variable, read into frozen settings.
 
-Loads no key and keeps no policy: a setting that cannot be used is a pytest.UsageError before any test runs.
+Keeps no key and no policy: a setting that cannot be used is a pytest.UsageError before any test runs.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def read_settings(config: pytest.Config) -> Settings:
     """Read every setting and check what can be checked without a recorder.
 
     Raises:
-        pytest.UsageError: a value outside its choices, a file that is not there, or key material in place
-            of a key's path.
+        pytest.UsageError: a value outside its choices, a file that is not there or no key, a folder that the
+            report cannot be written to, or key material in place of a key's path.
     """
     given = {name: _setting(config, name) for name in _HELP}
     policy, servers = (_input_file(given[name], name) for name in ("policy", "servers"))
@@ -84,7 +84,7 @@ def read_settings(config: pytest.Config) -> Settings:
         servers=servers,
         signing_key=_signing_key(given["signing_key"], config),
         report=cast(ReportProfile, _choice(given["report"], "report") or "ticket"),
-        report_path=report_path.path if report_path else config.rootpath / DEFAULT_REPORT,
+        report_path=_output_file(report_path) if report_path else config.rootpath / DEFAULT_REPORT,
         configured=any(given.values()) or bool(os.environ.get(KEY_VARIABLE)),
     )
 
@@ -135,6 +135,21 @@ def _input_file(given: _Given | None, name: str) -> Path | None:
     return given.path
 
 
+def _output_file(given: _Given) -> Path:
+    path, folder = given.path, given.path.parent
+    if path.is_dir():
+        why = "it is a folder; name a file in it"
+    elif not folder.exists():
+        why = f"{folder} does not exist; make it"
+    elif not folder.is_dir():
+        why = f"{folder} is not a folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = f"{folder} cannot be written"
+    else:
+        return path
+    raise pytest.UsageError(f"mcp-governance: the report cannot go to {path}: {why}")
+
+
 def _choice(given: _Given | None, name: str) -> str | None:
     if given is None:
         return None
@@ -153,7 +168,7 @@ def _signing_key(given: _Given | None, config: pytest.Config) -> str | None:
     if _KEY_BLOCK.search(given.value):
         raise pytest.UsageError(_pasted_key())
     if _URI.match(given.value):
-        return given.value
+        return _usable_key(given.value, config)
     try:
         found = given.path.is_file()
     except OSError:  # a pasted key can be longer than a path may be
@@ -164,7 +179,18 @@ def _signing_key(given: _Given | None, config: pytest.Config) -> str | None:
         raise pytest.UsageError(
             f"mcp-governance: signing key file {given.path} does not exist; `mcp-governance keygen` makes one"
         )
-    return str(given.path)
+    return _usable_key(str(given.path), config)
+
+
+def _usable_key(spec: str, config: pytest.Config) -> str:
+    """Load the key once and let it go, so that one that cannot sign stops the run before any test."""
+    from pytest_mcp_governance.evidence.keys import load_signing_key
+
+    try:
+        load_signing_key(spec, root=config.rootpath)
+    except GovernanceError as error:
+        raise pytest.UsageError(f"mcp-governance: {error}") from None
+    return spec
 
 
 def _pasted_key() -> str:

@@ -59,7 +59,7 @@ def choose(declared: object, names: Iterable[str], *, folder: Path) -> dict[str,
 
     Args:
         declared: what the fixture `mcp_audit_servers` gave.
-        folder: where a server without a `cwd` starts.
+        folder: pytest's rootdir, where a server without a `cwd` starts.
 
     Raises:
         ConfigurationError: an unknown name, a definition that cannot be used, a variable that is not set.
@@ -69,12 +69,9 @@ def choose(declared: object, names: Iterable[str], *, folder: Path) -> dict[str,
         raise ConfigurationError(
             f"the fixture mcp_audit_servers must give a dict of servers, got {type(declared).__name__}"
         )
+    if not declared:
+        raise ConfigurationError(_nothing_declared(folder))
     wanted = tuple(dict.fromkeys(names)) or tuple(declared)
-    if not wanted:
-        raise ConfigurationError(
-            f"no MCP server is declared: write {folder / 'mcp.json'}, name a file with "
-            "--mcp-governance-servers, or override the fixture mcp_audit_servers"
-        )
     chosen = {}
     for name in wanted:
         if name not in declared:
@@ -104,23 +101,48 @@ def _server(name: object, entry: object, folder: Path, source: str, environ: Map
     where = f"{source}: server {name!r}"
     if not isinstance(entry, Mapping):
         raise ConfigurationError(f"{where} must be an object, got {type(entry).__name__}")
-    command = entry.get("command")
+    if "command" not in entry:
+        raise ConfigurationError(f"{where} has no command{_instead(entry)}")
+    command, args, env, cwd = entry["command"], entry.get("args") or [], entry.get("env") or {}, entry.get("cwd")
     if not isinstance(command, str) or not command:
-        why = " (servers over HTTP are not audited yet; only stdio is)" if "url" in entry else ""
-        raise ConfigurationError(f"{where} has no command{why}")
-    args, env, cwd = entry.get("args") or [], entry.get("env") or {}, entry.get("cwd")
+        raise ConfigurationError(f"{where}: command must be a text that is not empty, got {_kind(command)}")
     if not isinstance(args, list | tuple) or not all(isinstance(arg, str) for arg in args):
-        raise ConfigurationError(f"{where}: args must be a list of texts")
+        raise ConfigurationError(f"{where}: args must be a list of texts, got {_stranger(args)}")
     if not isinstance(env, Mapping) or not all(isinstance(v, str) for pair in env.items() for v in pair):
-        raise ConfigurationError(f"{where}: env must be an object of texts")
+        raise ConfigurationError(f"{where}: env must be an object of texts, got {_stranger(env)}")
     if cwd is not None and not isinstance(cwd, str | os.PathLike):
-        raise ConfigurationError(f"{where}: cwd must be a path")
+        raise ConfigurationError(f"{where}: cwd must be a path, got {_kind(cwd)}")
     return {
         "command": _expand(command, environ),
         "args": [_expand(arg, environ) for arg in args],
         "env": {key: _expand(value, environ) for key, value in env.items()},
         "cwd": str(folder / _expand(os.fspath(cwd), environ)) if cwd is not None else str(folder),
     }
+
+
+def _instead(entry: Mapping[str, object]) -> str:
+    """What an entry without a command has in its place; keys only, because values can be secret."""
+    if "url" in entry:
+        return " (servers over HTTP are not audited yet; only stdio is)"
+    keys = [str(key) for key in entry]
+    if not keys:
+        return "; it is empty"
+    near = difflib.get_close_matches("command", keys, n=1)
+    meant = f"did you mean 'command' for {near[0]!r}? Its" if near else "its"
+    return f"; {meant} keys: {', '.join(keys)}"
+
+
+def _stranger(value: object) -> str:
+    """The type of what is no text inside, or of the whole where that is neither list nor object."""
+    parts: list[object] = list(value) if isinstance(value, list | tuple) else []
+    if isinstance(value, Mapping):
+        parts = [*value, *value.values()]
+    inside = [_kind(part) for part in parts if not isinstance(part, str)]
+    return f"{inside[0]} in it" if inside else _kind(value)
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else "an empty text" if value == "" else type(value).__name__
 
 
 def _expand(text: str, environ: Mapping[str, str]) -> str:
@@ -145,8 +167,14 @@ def _check_variables(name: str, server: Server) -> None:
                 )
 
 
+def _nothing_declared(folder: Path) -> str:
+    if not (folder / "mcp.json").exists():
+        return f"no mcp.json in {folder} (pytest's rootdir). Write one there, or name it with --mcp-governance-servers."
+    return "no MCP server is declared: mcp.json, or what the fixture mcp_audit_servers gives, is empty"
+
+
 def _unknown(name: object, declared: Mapping[str, object]) -> str:
     near = difflib.get_close_matches(str(name), [str(known) for known in declared], n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
+    meant = f"; did you mean {near[0]!r}?" if near else "."
     known = ", ".join(sorted(str(key) for key in declared)) or "none"
-    return f"no MCP server is named {name!r}{meant} Declared: {known}"
+    return f"no MCP server is named {name!r}{meant} Declared: {known}."

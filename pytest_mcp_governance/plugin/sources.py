@@ -92,6 +92,5 @@ def _from_file(path: Path, kind: Literal["file", "marker"], rootdir: Path) -> Po
     except UnicodeDecodeError as error:
         raise PolicyError(f"not UTF-8 at byte {error.start}", file=name, hint="Save it as UTF-8.") from None
     except OSError as error:
-        raise PolicyError(
-            f"cannot be read: {error.strerror}", file=name, hint=f"A test asks for it as {path}."
-        ) from None
+        sought = "A mark's policy lies beside the test's file" if kind == "marker" else "It was looked for at"
+        raise PolicyError(f"cannot be read: {error.strerror}", file=name, hint=f"{sought}: {path}") from None

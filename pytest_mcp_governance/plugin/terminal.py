@@ -1,11 +1,13 @@
 """The screenful that ends a run: who did what, the verdict, where the report is, and what anchors it outside.
 
-Pure: facts in, lines out. Everything is escaped to printable ASCII, because names come from tests and agents.
+Pure: facts in, lines out. What does not print, or turns the reading direction, is escaped, because names come from
+tests and agents.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,27 +17,42 @@ if TYPE_CHECKING:
 
 _MOST_AGENTS = 20
 _MOST_PROBLEMS = 10
+_MOST_FINDINGS = 20
+_SHOWN_BY_PYTEST = ("failed", "error")
 
 
 def printable(text: object) -> str:
-    """Text as printable ASCII on one line; anything else as an escape."""
-    return str(text).encode("unicode_escape").decode("ascii")
+    """Text on one line: letters of any alphabet as they are; control, format and other hidden characters escaped."""
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
 
 
-def summary(result: RunResult | None, failing: Sequence[str], late: Sequence[str], start: Path) -> list[str]:
+def summary(
+    result: RunResult | None,
+    failing: Sequence[str],
+    late: Sequence[str],
+    start: Path,
+    *,
+    policy_unreadable: bool = False,
+) -> list[str]:
     """The lines of the terminal summary.
 
     Args:
         failing: why the run fails, from the gate.
         late: texts of findings that came after their test had ended.
         start: folder that paths are shown relative to.
+        policy_unreadable: tests were not judged because of a policy that pytest has shown to be wrong.
     """
     lines: list[str] = []
     if result is not None:
         lines += [_agent(agent) for agent in result.agents[:_MOST_AGENTS]]
         if len(result.agents) > _MOST_AGENTS:
             lines.append(f"and {len(result.agents) - _MOST_AGENTS} more agents, listed in the report")
-        lines.append(_verdict(result))
+        lines += _of_no_agent(result.finding_lines)
+        lines += _findings(result.finding_lines)
+        lines.append(_verdict(result, policy_unreadable))
     for text in late:
         lines += [printable(line) for line in text.splitlines()]
     for reason in failing[:_MOST_PROBLEMS]:
@@ -56,7 +73,36 @@ def _agent(agent: Mapping[str, object]) -> str:
     )
 
 
-def _verdict(result: RunResult) -> str:
+def _of_no_agent(findings: Sequence[Mapping[str, object]]) -> list[str]:
+    count = sum(not finding["agent"] and not finding["expected"] for finding in findings)
+    return [f"run: {_count(count, 'finding')} of no agent"] if count else []
+
+
+def _findings(findings: Sequence[Mapping[str, object]]) -> list[str]:
+    """The findings that no failing test shows: those that fail the run, then those that were only observed."""
+    unexpected = [finding for finding in findings if not finding["expected"]]
+    hidden = [f for f in unexpected if f["mode"] != "observe" and f["outcome"] not in _SHOWN_BY_PYTEST]
+    observed = [f for f in unexpected if f["mode"] == "observe"]
+    counted = Counter(map(_finding, [*hidden, *observed]))
+    lines = [line if times == 1 else f"{line}, {times} times" for line, times in counted.items()]
+    if len(lines) > _MOST_FINDINGS:
+        left = sum(list(counted.values())[_MOST_FINDINGS:])
+        lines[_MOST_FINDINGS:] = [f"and {_count(left, 'more finding')}, listed in the report"]
+    return lines
+
+
+def _finding(finding: Mapping[str, object]) -> str:
+    call = ".".join(str(part) for part in (finding["server"], finding["tool"]) if part)
+    by = f" by {finding['agent']}" if finding["agent"] else ""
+    what = f"  {call or 'no call'}{by}" if call or by else ""
+    state = f"{finding['state']}, observed" if finding["mode"] == "observe" else finding["state"]
+    outcome = finding["outcome"] or "not ended"
+    return printable(f"{finding['test']} ({outcome})  {finding['rule']}{what} ({state})")
+
+
+def _verdict(result: RunResult, policy_unreadable: bool) -> str:
+    if not result.judged and policy_unreadable:
+        return "NOT JUDGED: the policy could not be read (see above)"
     if not result.judged:
         return (
             "NOT JUDGED: no policy. Write governance.policy.yaml at rootdir, or name one with --mcp-governance-policy"

@@ -18,7 +18,8 @@ from pytest_mcp_governance.policy.places import Paths
 class Failure:
     """Why a call's arguments do not pass.
 
-    `clause`, `limit` and `nearest` hold policy text only; `argument` and `seen` may hold the call's, unmasked.
+    `clause`, `limit` and `nearest` hold policy text only; `argument`, `seen` and `sent` (of a missing argument, the
+    names of the others) may hold the call's, unmasked.
     """
 
     clause: str
@@ -26,6 +27,7 @@ class Failure:
     seen: object = field(repr=False)
     limit: str
     nearest: str = ""
+    sent: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def first_failure(
             if failed:
                 return failed
         elif not rule.optional:
-            return Failure(f"args.{rule.name}.missing", rule.name, ABSENT, "must be given")
+            sent = tuple(str(name) for name in arguments)
+            return Failure(f"args.{rule.name}.missing", rule.name, ABSENT, "must be given", sent=sent)
     named = {rule.name for rule in rules}
     for name, value in arguments.items():
         if closed and name not in named:

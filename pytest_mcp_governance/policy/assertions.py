@@ -79,11 +79,11 @@ def parse_requirement(raw: Mapping[str, object]) -> Requirement:
     form = set(raw) - {"id"}
     try:
         if form == {"only"}:
-            return Requirement(source, "only", _patterns(raw["only"]))
+            return Requirement(source, "only", _patterns("only", raw["only"]))
         if form == {"never"}:
-            return Requirement(source, "never", _patterns(raw["never"]))
+            return Requirement(source, "never", _patterns("never", raw["never"]))
         if form == {"named", "all"}:
-            return Requirement(source, "all", _patterns([raw["named"]]), _arguments(raw["all"]))
+            return Requirement(source, "all", _patterns("named", [raw["named"]]), _arguments(raw["all"]))
     except ValueError as error:
         raise PolicyError(f"{error}", file=source) from error
     raise PolicyError(
@@ -97,11 +97,12 @@ def _checked(raw: dict[str, object]) -> dict[str, object]:
     return raw
 
 
-def _patterns(value: object) -> tuple[ToolPattern, ...]:
+def _patterns(form: str, value: object) -> tuple[ToolPattern, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise ValueError("needs at least one server.tool pattern")  # a claim about nothing is no claim
+        # A claim about nothing is no claim.
+        raise ValueError(f'{form}() needs at least one server.tool pattern, such as "books.get_*"')
     if not all(isinstance(pattern, str) for pattern in value):
-        raise ValueError('patterns are texts such as "books.get_*"')
+        raise ValueError(f'{form}() takes patterns as texts, such as "books.get_*"')
     return tuple(parse_tool_pattern(pattern) for pattern in value)
 
 

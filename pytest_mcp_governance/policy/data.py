@@ -7,7 +7,7 @@ decided in `ruling`. Texts are collected once per message, with a limit on depth
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -28,7 +28,7 @@ from pytest_mcp_governance.policy.verdicts import How
 ScopeClass = Literal["secret", "pii", "untrusted"]
 BUILTIN_SECRET = "builtin.secret"
 MAX_DEPTH = 100
-MAX_VALUES = 200_000
+MAX_VALUES = 1_000_000
 MAX_CHARS = 64 * 1024 * 1024  # as long as a message may be on the wire
 _MAX_PATH = 4096  # PATH_MAX: what is longer is content that begins with a slash
 _MAX_SCHEME = 100
@@ -36,6 +36,7 @@ _BLANKS = "".join(chr(code) for code in range(33))  # browsers strip these, and 
 _DROPPED = {ord(char): None for char in "\t\r\n"}
 _WEB_SCHEMES = ("http", "https", "ws", "wss", "ftp")
 _MAX_SHOWN = 200
+_MAX_COMPARISONS = 5_000_000
 _PATH_KEYS = frozenset(
     {
         "path", "paths", "file", "files", "filename", "filepath", "dir", "directory", "folder", "root", "source",
@@ -207,7 +208,7 @@ class ScopeMap:
         touches: list[Touch] = []
         for scope in self._detecting:
             found = dict.fromkeys(value for name in scope.detect for value in detect(name, text))
-            fresh = tuple(value for value in found if not any(value in label for label in known))
+            fresh = outside(found, known)
             if fresh:
                 touches.append(Touch(scope.name, scope.scope_class, _short(reference), "detected", True, fresh))
         return touches
@@ -284,6 +285,19 @@ def leaf_values(values: Iterable[object]) -> tuple[object, ...]:
         elif value is not None and value != "":
             found.setdefault((type(value), value), value)
     return tuple(found.values())
+
+
+def outside(values: Collection[str], labels: Collection[str]) -> tuple[str, ...]:
+    """Those of the values that stand in none of the labels.
+
+    Where there are too many of both to compare each with each, a value counts as labelled only as a whole: rather
+    one label too many than an agent that waits for hours.
+    """
+    whole = set(labels)
+    left = tuple(value for value in values if value not in whole)
+    if len(left) * len(labels) > _MAX_COMPARISONS:
+        return left
+    return tuple(value for value in left if not any(value in label for label in labels))
 
 
 def _names_path(key: str) -> bool:

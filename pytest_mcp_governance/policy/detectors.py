@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 
 from stdnum import iban as stdnum_iban
@@ -17,6 +18,7 @@ from stdnum import luhn, numdb
 
 SECRET_DETECTORS = ("vendor_tokens", "private_keys", "jwt")
 PII_DETECTORS = ("email", "us_ssn", "iban", "card")
+MAX_VALUES = 100_000  # of one kind in one message
 
 # literal that must occur → full form. Sources: the vendors' pages on token formats.
 _TOKEN_FORMS = (
@@ -72,6 +74,10 @@ _ISSUER = re.compile(
 )
 
 
+class TooMuch(ValueError):
+    """A message deeper, larger or fuller than the policy looks into; nobody can say that it is allowed."""
+
+
 def detect(name: str, text: str) -> tuple[str, ...]:
     """Every distinct value of one kind in `text`, in order.
 
@@ -80,8 +86,12 @@ def detect(name: str, text: str) -> tuple[str, ...]:
 
     Raises:
         KeyError: no such detector.
+        TooMuch: more than `MAX_VALUES` values; each of them costs checksums and comparisons.
     """
-    return tuple(dict.fromkeys(DETECTORS[name](text)))
+    found = list(islice(DETECTORS[name](text), MAX_VALUES + 1))
+    if len(found) > MAX_VALUES:
+        raise TooMuch(f"more than {MAX_VALUES} values of the kind {name}")
+    return tuple(dict.fromkeys(found))
 
 
 def builtin_secrets(text: str) -> tuple[str, ...]:
@@ -128,17 +138,14 @@ def _jwt(text: str) -> Iterator[str]:
 
 
 def _email(text: str) -> Iterator[str]:
-    at = text.find("@")
-    while at >= 0:
-        start = at
+    for domain in _DOMAIN.finditer(text):
+        start = at = domain.start()
         while start > 0 and at - start < 64 and text[start - 1] in _LOCAL:
             start -= 1
         while start < at and text[start] == ".":
             start += 1
-        domain = _DOMAIN.match(text, at) if start < at else None
-        if domain:
+        if start < at:
             yield text[start : domain.end()]
-        at = text.find("@", at + 1)
 
 
 def _us_ssn(text: str) -> Iterator[str]:
@@ -154,6 +161,7 @@ def _us_ssn(text: str) -> Iterator[str]:
 def _iban(text: str) -> Iterator[str]:
     if b"AA00" not in _outline(text, _OUTLINE):
         return
+    valid: dict[str, bool] = {}  # the checksum costs far more than the form
     for match in _IBAN.finditer(text):
         length = _iban_length(match.group()[:2])
         if not length or (match.start() > 0 and text[match.start() - 1].isalnum()):
@@ -163,8 +171,11 @@ def _iban(text: str) -> Iterator[str]:
         while left and end < match.end():
             left -= text[end] != " "
             end += 1
-        if not left and stdnum_iban.is_valid(text[match.start() : end], check_country=False):
-            yield text[match.start() : end]
+        number = text[match.start() : end]
+        if not left and number not in valid:
+            valid[number] = stdnum_iban.is_valid(number, check_country=False)
+        if valid.get(number):
+            yield number
 
 
 @cache

@@ -13,7 +13,8 @@ from typing import Literal
 
 from pytest_mcp_governance.policy.accesses import Labeller, asks_for_data, reference
 from pytest_mcp_governance.policy.arguments import Failure
-from pytest_mcp_governance.policy.data import Leaves, TooMuch, Touch, collect
+from pytest_mcp_governance.policy.data import Leaves, Touch, collect
+from pytest_mcp_governance.policy.detectors import TooMuch
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.masking import Masker
 from pytest_mcp_governance.policy.model import Policy
@@ -73,7 +74,12 @@ class Judge:
         self._paths = Paths(resolver)
         self._masker = Masker(secrets)
         self._labeller = Labeller(self._sources, secrets, self._masker)
-        self._account = Account(mode=self._mode, masker=self._masker, paths=self._paths)
+        self._account = Account(
+            mode=self._mode,
+            rules=[rule.id for policy in policies for rule in policy.rules],
+            masker=self._masker,
+            paths=self._paths,
+        )
         self._permits: dict[str, tuple[Permit, ...]] = {}
         self._blocked: set[str] = set()
         self._plain: dict[tuple[str, str, str], Decision] = {}
@@ -134,9 +140,13 @@ class Judge:
         """
         return self._account.require(requirement)
 
-    def gateway_opened(self, gid: str, idle_ok: bool) -> None:
-        """A gateway or connection was opened; without a call it becomes a finding unless `idle_ok`."""
-        self._account.gateway_opened(gid, idle_ok)
+    def gateway_opened(self, gid: str, idle_ok: bool, *, label: str = "") -> None:
+        """A gateway or connection was opened; without a call it becomes a finding unless `idle_ok`.
+
+        Args:
+            label: whose it is and where it leads, for that finding: "agent clerk-1 to books, files".
+        """
+        self._account.gateway_opened(gid, idle_ok, label)
 
     def gateway_call(self, gid: str) -> None:
         """A call came through it."""

@@ -108,13 +108,14 @@ def _mode(node: Node | None) -> Mode:
 def _read(text: str, name: str) -> Node:
     if len(text) > MAX_CHARS:
         raise PolicyError(f"the policy has more than {MAX_CHARS} characters", file=name)
+    empty = PolicyError("the policy is empty", file=name, line=1, column=1, hint=_START)
     if not text.strip():
-        raise PolicyError("the policy is empty", file=name, hint=_START)
+        raise empty
     builder = _Builder(name)
     for event in _events(text, name):
         builder.take(event)
     if builder.document is None:
-        raise PolicyError("the policy is empty", file=name, hint=_START)
+        raise empty
     return builder.document
 
 

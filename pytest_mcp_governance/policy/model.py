@@ -19,7 +19,7 @@ SourceKind = Literal["file", "marker", "inline"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. Exactly one of allowing and denying; `source` is "file:line"."""
+    """One rule. Exactly one of allowing and denying; `source` is "file:line", `to_names` is `to` as written."""
 
     id: str
     source: str
@@ -28,6 +28,7 @@ class Rule:
     resources: tuple[Glob, ...] = ()
     prompts: tuple[ToolPattern, ...] = ()
     to: tuple[Glob, ...] | None = None
+    to_names: tuple[str, ...] = ()
     args: tuple[ArgumentRule, ...] | None = None
     data: frozenset[str] | None = None
     unresolved_denied: bool = False

@@ -17,6 +17,7 @@ from pytest_mcp_governance.policy.data import (
     collect,
     embedded_uris,
     leaf_values,
+    outside,
     result_documents,
 )
 from pytest_mcp_governance.policy.events import Event
@@ -197,9 +198,20 @@ class Source:
         return None
 
     def _default(self, subject: Subject, name: str, event: Event, touches: tuple[Touch, ...]) -> Ruling:
+        other = self._for_others(subject, name, event)
+        if other:
+            what = name if subject.kind == "resource" else f"{event.server}.{name}"
+            agents = " and ".join(other.to_names)
+            reason = f"rule {other.id} allows {what}, but only to {agents}; this agent is {event.agent}"
+            return Ruling(False, DEFAULT_DENY, "no-rule", reason, other.source, touches=touches)
         nearest = self._nearest(subject.kind, f"{event.server}.{name}" if subject.kind != "resource" else name)
         reason = f"no rule allows this {subject.kind}" + (f": {name}" if subject.kind != "tool" else "")
         return Ruling(False, DEFAULT_DENY, "no-rule", reason, self.policy.name, nearest=nearest, touches=touches)
+
+    def _for_others(self, subject: Subject, name: str, event: Event) -> Rule | None:
+        """The first rule that would allow it, were the agent another."""
+        rules = (rule for rule in self.policy.rules if not rule.denies and not rule.concerns(event.agent or ""))
+        return next((rule for rule in rules if _names(rule, subject.kind, event.server, name)), None)
 
     def _nearest(self, kind: str, wanted: str) -> str:
         allowed = [text for rule in self.policy.rules if not rule.denies for text in _texts(rule, kind)]
@@ -268,7 +280,7 @@ def _unlabelled(secret: Touch | None, found: Sequence[Touch]) -> Sequence[Touch]
     if secret is None:
         return ()
     covered = [str(value) for touch in found if touch.scope_class in ("secret", "pii") for value in touch.fields]
-    left = tuple(value for value in secret.fields if not any(str(value) in label for label in covered))
+    left = outside([str(value) for value in secret.fields], covered)
     return (Touch(secret.scope, secret.scope_class, secret.data, secret.how, True, left),) if left else ()
 
 

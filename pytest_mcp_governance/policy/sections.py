@@ -88,8 +88,9 @@ def read_rules(node: Node | None, document: Node, groups: Groups, scopes: Mappin
     rules: list[Rule] = []
     for item in node.items:
         rule = _rule(item, groups, scopes)
-        if any(known.id == rule.id for known in rules):
-            item.fail(f"rule id {rule.id!r} is used twice")
+        first = next((known for known in rules if known.id == rule.id), None)
+        if first:
+            item.fail(f"rule id {rule.id!r} is used twice, first in {first.source}", "Findings name rules by their id.")
         rules.append(rule)
     return tuple(rules)
 
@@ -169,6 +170,7 @@ def _rule(node: Node, groups: Groups, scopes: Mapping[str, DataScope]) -> Rule:
         resources=tuple(parsed(n, _uri_glob) for n in _list(entries, "allow_resources", what)),
         prompts=tuple(parsed(n, parse_tool_pattern) for n in _list(entries, "allow_prompts", what)),
         to=_to(entries.get("to"), what, groups),
+        to_names=tuple(str(n.value) for n in _list(entries, "to", what)),
         args=_args(entries.get("args"), what),
         data=data,
         unresolved_denied=_unresolved(entries.get("unresolved"), what, data),

@@ -6,8 +6,10 @@ so that what an assertion said too early is judged again at the end.
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_mcp_governance.policy.arguments import Failure
@@ -21,6 +23,7 @@ from pytest_mcp_governance.policy.verdicts import (
     ERROR,
     EXPECTED_DENIAL_MISSING,
     NO_CALLS,
+    RESERVED_RULES,
     UNKNOWN_AGENT,
     Decision,
     Finding,
@@ -28,6 +31,10 @@ from pytest_mcp_governance.policy.verdicts import (
     State,
     seen_line,
 )
+
+_MOST_NAMES = 10
+_MAX_NAME = 100
+_IDLE_OK = "If that is meant: gateway(…, idle_ok=True)."
 
 
 @dataclass(slots=True)
@@ -47,17 +54,26 @@ class _Call:
 
 
 @dataclass(slots=True)
+class _Gateway:
+    idle_ok: bool
+    label: str = ""
+    calls: int = 0
+
+
+@dataclass(slots=True)
 class _Expectation:
     rule: str | None
     met: bool = False
     open: bool = True
+    others: dict[str, None] = field(default_factory=dict)  # the rules that denied in its place
 
 
 class Account:
-    """The account of one test attempt."""
+    """The account of one test attempt; `rules` are the ids that an expectation may name besides ours."""
 
-    def __init__(self, *, mode: Mode | None, masker: Masker, paths: Paths) -> None:
+    def __init__(self, *, mode: Mode | None, rules: Sequence[str], masker: Masker, paths: Paths) -> None:
         self._mode = mode
+        self._rules = tuple(rules)
         self._masker = masker
         self._paths = paths
         self._refusals: list[_Refusal] = []
@@ -65,7 +81,7 @@ class Account:
         self._calls: list[_Call] = []
         self._expectations: list[_Expectation] = []
         self._requirements: dict[str, Requirement] = {}
-        self._gateways: dict[str, list[int | bool]] = {}
+        self._gateways: dict[str, _Gateway] = {}
         self._strangers: dict[str, Event] = {}
 
     def note(self, event: Event, decision: Decision, subject: Subject | None) -> None:
@@ -90,8 +106,11 @@ class Account:
         if decision.rule == ERROR or decision.verdict == "allow":
             return False  # an error of ours is never what a test asked for
         met = [e for e in self._expectations if e.open and e.rule in (None, decision.rule)]
-        for expectation in met:
-            expectation.met = True
+        for expectation in self._expectations:
+            if expectation in met:
+                expectation.met = True
+            elif expectation.open:
+                expectation.others[decision.rule] = None
         return bool(met)
 
     def expect(self, rule: str | None) -> int:
@@ -111,13 +130,13 @@ class Account:
         self._requirements[json.dumps(raw, sort_keys=True)] = requirement
         return self._judge(requirement)
 
-    def gateway_opened(self, gateway: str, idle_ok: bool) -> None:
+    def gateway_opened(self, gateway: str, idle_ok: bool, label: str) -> None:
         """A gateway exists; without a call it is a finding unless `idle_ok`."""
-        self._gateways[gateway] = [0, idle_ok]
+        self._gateways[gateway] = _Gateway(idle_ok, label)
 
     def gateway_call(self, gateway: str) -> None:
         """A call came through the gateway."""
-        self._gateways.setdefault(gateway, [0, False])[0] += 1
+        self._gateways.setdefault(gateway, _Gateway(False)).calls += 1
 
     def findings(self, *, final: bool) -> tuple[Finding, ...]:
         """All findings; those that only an end can show are added when `final`."""
@@ -188,28 +207,53 @@ class Account:
         )  # fmt: skip
 
     def _missing(self, expectation: _Expectation) -> Finding:
-        wanted = f"by rule {expectation.rule}" if expectation.rule else "by any rule"
-        reason = f"the test expected a denial {wanted}; none happened"
+        wanted = expectation.rule
+        denied = f"denied by {' and '.join(expectation.others)}" if expectation.others else ""
+        if wanted and self._rules and wanted not in (*self._rules, *RESERVED_RULES):
+            reason = "; ".join(filter(None, (denied, self._unknown_rule(wanted))))
+        elif wanted and denied:
+            reason = f"{denied}, not by {wanted}"
+        else:
+            reason = f"the test expected a denial by {f'rule {wanted}' if wanted else 'any rule'}; none happened"
         return self._unproven(EXPECTED_DENIAL_MISSING, "expect_denied", reason)
 
+    def _unknown_rule(self, wanted: str) -> str:
+        near = difflib.get_close_matches(wanted, (*self._rules, *RESERVED_RULES), n=1)
+        known = ", ".join(self._rules[:_MOST_NAMES]) + (", …" if len(self._rules) > _MOST_NAMES else "")
+        return f"no rule is named {wanted}; " + (
+            f"did you mean {near[0]}?" if near else f"the policy's rules are {known}"
+        )
+
     def _idle(self) -> list[Finding]:
-        idle = [gateway for gateway, (calls, idle_ok) in self._gateways.items() if not calls and not idle_ok]
+        idle = {id_: gateway for id_, gateway in self._gateways.items() if not gateway.calls and not gateway.idle_ok}
         if not self._gateways and not self._calls:
-            idle = ["-"]
+            return [self._no_calls("no call came through any gateway or connection of this test")]
+        found = [self._no_calls(f"no call came through gateway {id_}") for id_, gw in idle.items() if not gw.label]
+        for label, count in Counter(gateway.label for gateway in idle.values() if gateway.label).items():
+            who, _, servers = label.rpartition(" to ")
+            way = "connection" if count == 1 else f"{count} connections"
+            reason = f"{who} made no call through its {way} to {servers}. {_IDLE_OK}"
+            server = None if ", " in servers else servers
+            found.append(self._no_calls(reason, agent=who.removeprefix("agent ") or None, server=server))
+        return found
+
+    def _no_calls(self, reason: str, *, agent: str | None = None, server: str | None = None) -> Finding:
         # Without policy and assertion nothing was claimed, so nothing fails.
         mode: Mode = self._mode or ("enforce" if self._requirements or self._expectations else "observe")
-        return [
-            Finding("unproven", mode, NO_CALLS, "no-calls", "no call came through " + (
-                "any gateway or connection of this test" if gateway == "-" else f"gateway {gateway}"
-            ))
-            for gateway in idle
-        ]  # fmt: skip
+        return Finding("unproven", mode, NO_CALLS, "no-calls", reason, agent=agent, server=server)
 
     def _unproven(self, rule: str, clause: str, reason: str, source: str | None = None) -> Finding:
         return Finding("unproven", self._mode or "enforce", rule, clause, reason, source=source)
 
     def _refs(self, event: Event, refusal: _Refusal | None) -> tuple[str, ...]:
         return (event.ref, refusal.record) if refusal and refusal.record else (event.ref,)
+
+
+def _sent(names: tuple[str, ...], masker: Masker) -> str:
+    if not names:
+        return "no argument was sent"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return "sent: " + ", ".join(masker.text(name)[:_MAX_NAME] for name in names[:_MOST_NAMES]) + more
 
 
 def failure_detail(failure: Failure, call_ref: str, masker: Masker) -> dict[str, str]:
@@ -220,6 +264,8 @@ def failure_detail(failure: Failure, call_ref: str, masker: Masker) -> dict[str,
         "limit": failure.limit,
         "call_ref": call_ref,
     }
+    if failure.clause.endswith(".missing"):
+        detail["sent"] = _sent(failure.sent, masker)
     if failure.nearest:
         detail["nearest"] = (
             f"{failure.argument} {failure.nearest}" if failure.clause != "args.unnamed" else failure.nearest

@@ -95,7 +95,7 @@ class Finding:
         """
         head = [
             self.rule,
-            *([self.source] if self.source else []),
+            *([self.source] if self.source and self.source != self.rule else []),
             *([" ".join(self.controls)] if self.controls else []),
         ]
         lines = [
@@ -105,10 +105,27 @@ class Finding:
         ]
         if self.expected:
             lines.append("  expected by the test")
+        elif self._could_be_expected():
+            lines.append(f'  if this test is about the denial: with mcp_audit.expect_denied("{self.rule}"):')
         return "\n".join(printable(line) for line in lines)
 
+    @property
+    def headline(self) -> str:
+        """One line: the rule, the call and what became of it; without a call, the reason."""
+        told = f"{self._call()} {self.state}" if self.tool else mask(self.reason.partition(". If that is meant")[0])
+        return printable(f"{self.rule} {told}")
+
+    def _could_be_expected(self) -> bool:
+        # An error of ours is never what a test asked for, and an assertion is not a rule.
+        return self.state == "blocked" and self.rule not in (ERROR, self.source)
+
+    def _call(self) -> str:
+        return ".".join(mask(part) for part in (self.server, self.tool) if part)
+
     def _where(self) -> list[str]:
-        call = ".".join(mask(part) for part in (self.server, self.tool) if part)
+        if self.rule == NO_CALLS:
+            return []  # its reason says whose
+        call = self._call()
         parts = [f"call {call}"] if self.tool else [f"server {call}"] if call else []
         if self.agent:
             parts.append(f"agent {self.agent}")
@@ -130,6 +147,8 @@ class Finding:
 
 def seen_line(detail: Mapping[str, str]) -> str:
     """The argument, what it was and what it must be, in one line."""
+    if "sent" in detail:
+        return f"args.{detail['argument']} is missing ({detail['sent']})"
     return f"args.{detail['argument']} = {detail.get('seen', 'absent')}, {detail.get('limit', '')}"
 
 

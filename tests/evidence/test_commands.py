@@ -34,6 +34,22 @@ def test_keygen_makes_a_private_key_and_says_what_to_do_next(run, tmp_path):
     assert (tmp_path / "keys/signing.pub.pem").read_bytes() == key.public.spki_pem
 
 
+def test_keygen_says_in_full_where_the_private_key_is(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("keygen")
+    assert f"Wrote {tmp_path / 'signing.pem'} (private, mode 0600)" in result.output
+    assert "git work tree" not in result.output
+
+
+@pytest.mark.parametrize("marker", ["folder", "file"])
+def test_keygen_inside_a_git_work_tree_says_to_move_the_key_or_to_ignore_it(run, tmp_path, marker):
+    git = tmp_path / ".git"
+    git.mkdir() if marker == "folder" else git.write_text("gitdir: elsewhere")
+    result = run("keygen", "--out", tmp_path / "keys")
+    assert f"lies in the git work tree {tmp_path}" in result.output
+    assert "Move it out, or add keys/signing.pem to its .gitignore" in result.output
+
+
 @pytest.mark.parametrize("existing", ["signing.pem", "signing.pub.pem"])
 def test_keygen_overwrites_nothing(run, tmp_path, existing):
     (tmp_path / existing).write_text("mine")
@@ -96,7 +112,7 @@ def test_verify_prints_json_for_programs(run, made, report):
         (["text.html"], "no governance report"),
         (["whole.html", "--trust", "missing.pem"], "no such file"),
         (["whole.html", "--trust", "text.html"], "PEM"),
-        (["whole.html", "--trust", "SHA256:x"], "43 base64 characters"),
+        (["whole.html", "--trust", "SHA256:x\u202e"], "43 base64 characters; saw 'SHA256:x\\u{202e}'"),
         (["whole.html", "--require", "perfect"], "Known: passed"),
         ([], "Missing argument"),
     ],
@@ -111,6 +127,37 @@ def test_bad_input_is_one_screen_and_exit_code_2(run, made, tmp_path, monkeypatc
     assert says in result.output
     assert "Traceback" not in result.output
     assert len(result.output.splitlines()) < 24
+
+
+@pytest.mark.parametrize(("option", "value"), [("--trust", "missing.pem"), ("--require", "perfect")])
+def test_a_wrong_option_is_a_usage_error_and_says_nothing_about_the_report(run, report, option, value):
+    result = run("verify", report, option, value)
+    assert result.exit_code == 2
+    assert f"Usage error: {option}: " in result.output
+    assert "MALFORMED" not in result.output
+    assert "not evidence" not in result.output
+
+
+def test_what_is_no_evidence_is_not_called_wrong_usage(run, tmp_path):
+    (tmp_path / "text.html").write_text("hello")
+    assert "MALFORMED: this is not evidence.\n" in run("verify", tmp_path / "text.html").output
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_records_of_altered_evidence_are_not_called_sealed(run, made, where):
+    path = made.folder / "seg/main.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    number = 0 if where == "first" else -1
+    lines[number] = lines[number].replace(b'"v":1', b'"v":1 ')
+    path.write_bytes(b"".join(lines))
+    result = run("verify", made.folder)
+    assert result.output.startswith("TAMPERED")
+    assert "all sealed" not in result.output
+    assert "records    0" not in result.output
+
+
+def test_letters_of_any_alphabet_are_printed_as_they_are(run, tmp_path):
+    assert "Prüfbericht 検証.html does not exist" in run("verify", tmp_path / "Prüfbericht 検証.html").output
 
 
 def test_hostile_characters_reach_the_terminal_escaped(run, builder, tmp_path):

@@ -194,3 +194,49 @@ def test_agent(mcp_audit):
     asked = log.read_text()
     assert "get_vendor" in asked
     assert "pay" not in asked
+
+
+def test_the_first_line_of_a_failure_names_the_rule_and_the_call(suite: Suite):
+    suite.test("""
+def test_agent(mcp_audit):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), DELETE, PAY)
+
+def test_checked(mcp_audit):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), PAY)
+    mcp_audit.check()
+""")
+    text = suite.run("-rf").text
+    assert "DEFAULT-DENY plain.delete_vendor blocked, and 1 more\n2 findings, policy" in text
+    assert "FAILED test_inner.py::test_agent - DEFAULT-DENY plain.delete_vendor blocked" in text
+    assert "FAILED test_inner.py::test_checked - DEFAULT-DENY plain.pay blocked" in text
+    assert text.count('if this test is about the denial: with mcp_audit.expect_denied("DEFAULT-DENY"):') == 3
+
+
+def test_a_gateway_without_a_call_is_told_by_agent_and_server(suite: Suite):
+    suite.test("""
+def test_agent(mcp_audit):
+    with mcp_audit.gateway("plain", "books", agent="payables-3"):
+        pass
+""")
+    text = suite.run("-rf").text
+    assert "NO-CALLS agent payables-3 made no call through its connection to plain, books" in text
+    assert "If that is meant: gateway(…, idle_ok=True)." in text
+
+
+@SERIAL_AND_PARALLEL
+def test_findings_that_no_failing_test_shows_are_listed_at_the_end(suite: Suite, workers: int):
+    suite.test("""
+@pytest.mark.xfail
+def test_hidden(mcp_audit):
+    with mcp_audit.gateway("plain", agent="payables-3") as gw:
+        run_agent(gw.command("plain"), PAY, PAY)
+
+def test_shown(mcp_audit):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), DELETE)
+""")
+    lines = suite.run(workers=workers).text.splitlines()
+    listed = [line for line in lines if line.startswith("test_inner.py::test_") and "DEFAULT-DENY" in line]
+    assert listed == ["test_inner.py::test_hidden (xfailed)  DEFAULT-DENY  plain.pay by payables-3 (blocked), 2 times"]

@@ -41,8 +41,16 @@ def test_variables_come_from_the_environment_and_the_recorders_own_stay(tmp_path
         ('{"mcpServers": {"a": {}}}', "server 'a' has no command"),
         ('{"mcpServers": {"a": {"url": "http://x"}}}', "only stdio is"),
         ('{"mcpServers": {"a": "x"}}', "server 'a' must be an object, got str"),
-        ('{"mcpServers": {"a": {"command": "x", "args": "y"}}}', "args must be a list of texts"),
-        ('{"mcpServers": {"a": {"command": "x", "env": {"N": 1}}}}', "env must be an object of texts"),
+        (
+            '{"mcpServers": {"a": {"comand": "x", "argz": []}}}',
+            "no command; did you mean 'command' for 'comand'. Its keys: comand, argz",
+        ),
+        ('{"mcpServers": {"a": {"run": "x"}}}', "server 'a' has no command; its keys: run"),
+        ('{"mcpServers": {"a": {"command": 7}}}', "command must be a text that is not empty, got int"),
+        ('{"mcpServers": {"a": {"command": "x", "args": "y"}}}', "args must be a list of texts, got str"),
+        ('{"mcpServers": {"a": {"command": "x", "args": ["y", 7]}}}', r"args must be a list of texts, got int in it"),
+        ('{"mcpServers": {"a": {"command": "x", "env": {"N": 1}}}}', "env must be an object of texts, got int in it"),
+        ('{"mcpServers": {"a": {"command": "x", "env": ["A=b"]}}}', "env must be an object of texts, got list"),
         ('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}', "the key 'a' occurs twice"),
     ],
 )
@@ -54,8 +62,11 @@ def test_a_servers_file_that_cannot_be_used_says_where_and_why(tmp_path: Path, t
 
 
 def test_an_unknown_server_names_those_that_are_declared(tmp_path: Path):
-    with pytest.raises(ConfigurationError, match="named 'boks'; did you mean 'books'\\? Declared: books, plain"):
-        choose({"books": {"command": "x"}, "plain": {"command": "x"}}, ["boks"], folder=tmp_path)
+    declared = {"books": {"command": "x"}, "plain": {"command": "x"}}
+    for name, says in (("boks", "named 'boks'; did you mean 'books'?"), ("zz", "named 'zz'.")):
+        with pytest.raises(ConfigurationError) as caught:
+            choose(declared, [name], folder=tmp_path)
+        assert str(caught.value) == f"no MCP server is {says} Declared: books, plain."
 
 
 def test_a_variable_that_is_not_set_stops_only_the_test_that_needs_it(tmp_path: Path):
@@ -66,7 +77,17 @@ def test_a_variable_that_is_not_set_stops_only_the_test_that_needs_it(tmp_path: 
 
 
 def test_no_servers_at_all_says_how_to_declare_one(tmp_path: Path):
-    with pytest.raises(ConfigurationError, match=r"no MCP server is declared: write .*mcp.json"):
+    for names in ([], ["books"]):
+        with pytest.raises(ConfigurationError) as caught:
+            choose({}, names, folder=tmp_path)
+        assert str(caught.value) == (
+            f"no mcp.json in {tmp_path} (pytest's rootdir). Write one there, or name it with --mcp-governance-servers."
+        )
+
+
+def test_an_empty_declaration_is_not_called_a_missing_file(tmp_path: Path):
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {}}')
+    with pytest.raises(ConfigurationError, match=r"no MCP server is declared: mcp\.json, or what the fixture"):
         choose({}, [], folder=tmp_path)
 
 
@@ -127,3 +148,26 @@ def test_a_policy_fixture_that_cannot_be_used_fails_the_run_even_under_xfail(sui
     assert ended.outcomes == {"xfailed": 1}
     assert ended.status == 1
     assert message in ended.text
+
+
+BROKEN = "governance: 1\npolicy: broken\nrules:\n- {id: READ, alow: ['plain.*']}\n"
+
+
+@pytest.mark.parametrize("workers", [0, 2], ids=["serial", "n2"])
+def test_a_policy_that_cannot_be_read_is_not_called_no_policy_and_has_no_consequences(suite: Suite, workers: int):
+    suite.write("governance.policy.yaml", BROKEN)
+    suite.test(ONE_GET)
+    ended = suite.run(workers=workers)
+    assert ended.status == 1
+    assert "run fails: governance.policy.yaml:4:14: unknown key 'alow' in a rule" in ended.text
+    assert "NOT JUDGED: the policy could not be read (see above)" in ended.text
+    assert "no policy" not in ended.text
+    assert "no end on record" not in ended.text
+    assert ended.ends() == {("test_inner.py::test_agent", 1): "error"}
+
+
+def test_a_marks_policy_that_is_missing_is_named_with_where_it_was_looked_for(suite: Suite):
+    suite.test("@pytest.mark.mcp_governance(policy='narow.yaml')" + ONE_GET, name="sub/test_inner.py")
+    text = suite.run().text
+    assert "PolicyError: sub/narow.yaml: cannot be read: No such file or directory" in text
+    assert f"A mark's policy lies beside the test's file: {suite.folder / 'sub' / 'narow.yaml'}" in text

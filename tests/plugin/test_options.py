@@ -79,14 +79,48 @@ def test_a_signing_key_file_that_does_not_exist_is_named(suite: Suite):
     assert "mcp-governance keygen" in ended.text
 
 
-def test_a_signing_key_file_with_the_wrong_content_fails_the_run_and_is_not_shown(suite: Suite):
-    suite.test("def test_agent(mcp_audit): pass\n")
+@pytest.mark.parametrize("source", ["option", "ini", "environment"])
+def test_a_signing_key_file_with_the_wrong_content_is_a_usage_error_and_is_not_shown(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, source: str
+):
+    suite.test(PASSING)
     suite.write("ours.pem", "not a key but 0123456789abcdef")
-    ended = suite.run("--mcp-governance-signing-key=ours.pem")
-    assert ended.status == 1
-    assert ended.outcomes == {"errors": 1}
-    assert "KeyFileError" in ended.text
+    if source == "environment":
+        monkeypatch.setenv("MCP_GOVERNANCE_SIGNING_KEY", "ours.pem")
+    elif source == "ini":
+        suite.write("pytest.ini", "[pytest]\nmcp_governance_signing_key = ours.pem\n")
+    ended = suite.run(*(["--mcp-governance-signing-key=ours.pem"] if source == "option" else []))
+    assert ended.status == 4
+    assert "Signing key file 'ours.pem': Saw 0 PEM blocks; expected an Ed25519 private key" in ended.text
     assert "0123456789abcdef" not in ended.text
+
+
+def test_a_key_service_that_this_version_does_not_have_is_a_usage_error(suite: Suite):
+    suite.test(PASSING)
+    ended = suite.run("--mcp-governance-signing-key=awskms:///alias/ours")
+    assert ended.status == 4
+    assert "not available in this version" in ended.text
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("nowhere/report.html", "nowhere does not exist; make it"),
+        ("taken.txt/report.html", "taken.txt is not a folder"),
+        ("folder", "is a folder; name a file"),
+    ],
+)
+@pytest.mark.parametrize("source", ["option", "ini"])
+def test_a_report_path_that_cannot_be_written_is_a_usage_error(suite: Suite, path: str, says: str, source: str):
+    suite.test(PASSING)
+    suite.write("taken.txt", "")
+    (suite.folder / "folder").mkdir()
+    if source == "ini":
+        suite.write("pytest.ini", f"[pytest]\nmcp_governance_report_path = {path}\n")
+    ended = suite.run(*([f"--mcp-governance-report-path={path}"] if source == "option" else []))
+    assert ended.status == 4
+    assert f"mcp-governance: the report cannot go to {suite.folder / path}: " in ended.text
+    assert says in ended.text
 
 
 AGENT_PAYS = """

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from pytest_mcp_governance.policy.data import collect
 from pytest_mcp_governance.policy.engine import Decision
-from tests.policy.cases import TOKEN, Bench, rules, text_result
+from tests.policy.cases import BOOKS, TOKEN, Bench, rules, text_result
 
 HEAD = """\
 data:
@@ -208,3 +209,31 @@ def test_one_source_s_allowing_rules_judge_the_answer() -> None:
     verdicts = [bench.exchange("w.x", {}, text_result(json.dumps(found)))[1] for found in ({"ap": 1}, {"hr": 1})]
     assert [(decision.verdict, decision.rule) for decision in verdicts] == [("allow", "A"), ("allow", "B")]
     assert bench.exchange("w.x", {}, text_result('{"ap": 1, "hr": 1}'))[1].verdict == "deny"
+
+
+def test_a_message_as_long_as_a_frame_may_be_is_judged() -> None:
+    half = 32 * 1024 * 1024 - 1000
+    result = text_result("x" * half) | {"structuredContent": {"result": "y" * half}}
+    assert Bench(BOOKS).exchange("books.get_all", {}, result)[1].verdict == "allow"
+
+
+def test_a_text_that_is_sent_twice_is_looked_at_once() -> None:
+    leaves = collect(text_result("a bill") | {"structuredContent": {"result": "a bill"}})
+    assert leaves.text.count("a bill") == 1
+    assert [text for _, text in leaves.items].count("a bill") == 2
+
+
+def test_more_values_of_one_kind_than_anyone_can_judge_are_refused() -> None:
+    bench = Bench(FREE)
+    crowd = " ".join(f"a{n}@b.example" for n in range(100_001))
+    decision = bench.exchange("books.get_all", {}, text_result(crowd))[1]
+    assert (decision.verdict, decision.rule, decision.clause) == ("deny", "ERROR", "size")
+
+
+@pytest.mark.parametrize(("people", "detected"), [(100, 1), (20_000, 20_001)])
+def test_many_labels_and_many_detections_are_not_compared_each_with_each(people: int, detected: int) -> None:
+    bench = Bench(FREE.replace('["$.name"]', '["$[*].name"]'))
+    names = [{"name": f"Ann <a{n}@b.example>"} for n in range(people)]
+    told = text_result("x@b.example") | {"structuredContent": names}
+    _, answer = bench.exchange("workday.get_worker", {}, told)
+    assert [len(access.fields) for access in answer.accesses if access.how == "detected"] == [detected]

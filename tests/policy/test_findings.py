@@ -35,6 +35,7 @@ def test_a_failure_reads_as_rule_place_call_argument_and_nearest() -> None:
         "  call stripe.refund  agent a-1  main/1",
         "  args.amount = 82000, must be <= 50000 (blocked)",
         "  nearest allowed: amount <= 50000",
+        '  if this test is about the denial: with mcp_audit.expect_denied("PAY"):',
     ]
 
 
@@ -42,6 +43,68 @@ def test_a_call_that_no_rule_allows_names_the_nearest_patterns() -> None:
     bench = Bench(BOOKS)
     bench.call("books.gett_vendor")
     assert "nearest allowed: books.get_*" in bench.judge.conclude()[0].describe()
+
+
+GROUPED = rules(
+    "{id: READ, allow: ['books.get_*'], allow_resources: ['db://ap/*'], to: [payables]}",
+    "{id: ALL, allow: ['books.list_*']}",
+    head="agents: {payables: ['payables-?']}",
+)
+
+
+def test_a_rule_that_is_for_other_agents_is_named_with_the_agent_that_called() -> None:
+    bench = Bench(GROUPED)
+    bench.call("books.get_vendor", agent="payables-3")
+    bench.decide(bench.ask("resources/read", {"uri": "db://ap/1"}, agent="clerk"))
+    call, read = bench.judge.conclude()
+    assert (call.rule, call.source) == ("DEFAULT-DENY", "test.policy.yaml:5")
+    assert call.describe().splitlines()[2] == (
+        "  rule READ allows books.get_vendor, but only to payables; this agent is payables-3 (blocked)"
+    )
+    assert "nearest" not in call.describe()
+    assert read.reason == "rule READ allows db://ap/1, but only to payables; this agent is clerk"
+
+
+def test_a_blocked_call_says_how_a_test_expects_it_unless_it_did_or_never_could() -> None:
+    bench = Bench(PAY)
+    bench.call("stripe.delete")
+    token = bench.judge.expect_denied("DEFAULT-DENY")
+    bench.call("stripe.delete")
+    bench.judge.end_expectation(token)
+    bench.call("stripe.refund", [])
+    bench.judge.require(assertions.never("stripe.*", source="t:1"))
+    told = [(f.rule, f.describe().splitlines()[-1]) for f in bench.judge.conclude()]
+    hint = '  if this test is about the denial: with mcp_audit.expect_denied("DEFAULT-DENY"):'
+    assert told[0] == ("DEFAULT-DENY", hint)
+    assert [rule for rule, last in told if "expect_denied" in last] == ["DEFAULT-DENY"]
+
+
+def test_a_finding_has_a_headline_of_rule_call_and_state() -> None:
+    bench = Bench(BOOKS)
+    bench.call("books.delete_vendor")
+    bench.judge.gateway_opened("g1", False)
+    assert [finding.headline for finding in bench.judge.conclude()] == [
+        "DEFAULT-DENY books.delete_vendor blocked",
+        "NO-CALLS no call came through gateway g1",
+    ]
+
+
+def test_a_missing_argument_is_told_with_those_that_were_sent() -> None:
+    bench = Bench(rules("{id: R, allow: [a.b], args: {id: {type: string}}}"))
+    bench.call("a.b", {"ident": "v1", TOKEN: 1})
+    bench.call("a.b", {})
+    told = [finding.describe().splitlines()[2] for finding in bench.judge.conclude()]
+    assert told == [
+        "  args.id is missing (sent: ident, [builtin.secret]) (blocked)",
+        "  args.id is missing (no argument was sent) (blocked)",
+    ]
+
+
+def test_the_place_of_an_assertion_is_told_once() -> None:
+    bench = Bench(BOOKS)
+    bench.call("books.get_x")
+    (finding,) = bench.judge.require(assertions.never("books.*", source="test_a.py:19"))
+    assert finding.describe().splitlines()[0] == "test_a.py:19"
 
 
 def test_a_denied_resource_is_named() -> None:
@@ -101,6 +164,25 @@ def test_a_denial_by_another_rule_is_not_the_expected_one(expected: str) -> None
     assert (missing.rule, missing.state, missing.mode) == ("EXPECTED-DENIAL-MISSING", "unproven", "enforce")
     assert rules_of(bench.judge.conclude()) == ["PAY", "EXPECTED-DENIAL-MISSING"]
     assert not bench.judge.conclude()[0].expected
+
+
+def missing(rule: str, *calls: str) -> str:
+    bench = Bench(PAY)
+    token = bench.judge.expect_denied(rule)
+    for call in calls:
+        bench.call(call)
+    return bench.judge.end_expectation(token)[0].reason
+
+
+def test_an_expectation_of_a_rule_that_does_not_exist_asks_what_was_meant() -> None:
+    assert missing("REED", "books.get_x") == "no rule is named REED; did you mean READ?"
+    assert missing("X", "books.get_x") == "no rule is named X; the policy's rules are PAY, READ"
+    assert missing("REED", "books.pay") == "denied by DEFAULT-DENY; no rule is named REED; did you mean READ?"
+
+
+def test_an_expectation_that_another_rule_met_names_that_rule() -> None:
+    assert missing("READ", "books.pay", "books.pay") == "denied by DEFAULT-DENY, not by READ"
+    assert missing("READ", "books.get_x") == "the test expected a denial by rule READ; none happened"
 
 
 def test_a_denial_outside_the_block_is_unexpected() -> None:
@@ -205,6 +287,12 @@ def test_an_assertion_that_says_nothing_is_an_error(raw: dict[str, object]) -> N
         Bench(BOOKS).judge.require({"id": "t:1", **raw})
 
 
+@pytest.mark.parametrize("name", ["only", "never"])
+def test_an_empty_assertion_names_itself(name: str) -> None:
+    with pytest.raises(PolicyError, match=rf"t:1: {name}\(\) needs at least one server\.tool pattern"):
+        getattr(assertions, name)(source="t:1")
+
+
 def test_a_gateway_without_a_call_is_unproven() -> None:
     bench = Bench(BOOKS)
     bench.judge.gateway_opened("g1", False)
@@ -215,6 +303,21 @@ def test_a_gateway_without_a_call_is_unproven() -> None:
     assert "g1" in finding.reason
     bench.judge.gateway_call("g1")
     assert bench.judge.conclude() == ()
+
+
+def test_a_gateway_without_a_call_names_its_agent_and_servers() -> None:
+    bench = Bench(BOOKS)
+    bench.judge.gateway_opened("g1", False, label="agent payables-3 to books")
+    bench.judge.gateway_opened("g2", False, label="agent a to b to books, files")
+    bench.judge.gateway_opened("g3", False, label="agent a to b to books, files")
+    one, two = bench.judge.conclude()
+    assert one.reason == (
+        "agent payables-3 made no call through its connection to books. If that is meant: gateway(…, idle_ok=True)."
+    )
+    assert (one.agent, one.server) == ("payables-3", "books")
+    assert two.reason.startswith("agent a to b made no call through its 2 connections to books, files. If ")
+    assert (two.agent, two.server) == ("a to b", None)
+    assert one.describe().splitlines()[0:2] == ["NO-CALLS", f"  {one.reason} (unproven)"]
 
 
 def test_a_test_without_gateway_and_call_is_unproven_unless_it_may_idle() -> None:

@@ -191,7 +191,19 @@ def test_a_rule_that_cannot_mean_anything_is_refused(rule: str) -> None:
 
 
 def test_a_rule_id_is_used_once() -> None:
-    assert "used twice" in refused(rules(READ, READ)).message
+    error = refused(rules(READ, READ))
+    assert (error.line, error.message) == (6, "rule id 'READ' is used twice, first in p.yaml:5")
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "# only a comment\n"])
+def test_an_empty_policy_is_refused_at_its_first_line(text: str) -> None:
+    assert str(refused(text)).startswith("p.yaml:1:1: the policy is empty")
+
+
+def test_a_mode_outside_its_choices_is_refused_at_its_place() -> None:
+    assert str(refused(f"{BOOKS}mode: obsreve\n")).startswith(
+        "p.yaml:5:7: mode must be one of enforce, observe, not 'obsreve'\n  Did you mean 'observe'?"
+    )
 
 
 def test_a_group_with_a_typo_is_refused_because_its_rule_would_be_lost() -> None:

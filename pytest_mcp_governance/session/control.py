@@ -253,8 +253,10 @@ class Recorder:
 
     def finish_run(self, *, complete: bool, reason: str = "") -> RunResult:
         """Main's recorder: conclude, render and sign the run, and end."""
-        result = self.call("finish_run", timeout_s=_FINISH_TIMEOUT_S, complete=complete, reason=reason)
-        self._reap()
+        try:
+            result = self.call("finish_run", timeout_s=_FINISH_TIMEOUT_S, complete=complete, reason=reason)
+        finally:
+            self._reap()
         return RunResult.from_fields(cast(dict[str, object], result))
 
     def close(self) -> None:

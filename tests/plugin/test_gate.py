@@ -12,8 +12,8 @@ from pytest_mcp_governance.session.control import RunResult
 NONE = {state: {"enforce": 0, "observe": 0, "expected": 0} for state in ("reached", "blocked", "unproven")}
 CLEAN = RunResult(
     run="20261123t061500z-3f9a1c",
-    run_dir=Path("/work/.mcp-governance/runs/20261123t061500z-3f9a1c"),
-    report=Path("/work/governance-report.html"),
+    run_dir=Path("/project/.mcp-governance/runs/20261123t061500z-3f9a1c"),
+    report=Path("/project/governance-report.html"),
     report_bytes=1_234_567,
     status="complete",
     open_digest="aa11",
@@ -86,7 +86,7 @@ HOSTILE = "\x1b[2Jé\n\u202e\x07"
 
 def test_nothing_that_a_test_or_an_agent_chose_reaches_the_terminal_unescaped():
     agent = {"agent": HOSTILE, "calls": 1, "denied": 0, "findings": 0, "screens": 0}
-    result = replace(CLEAN, agents=(agent,), problems=(HOSTILE,), report=Path(f"/work/{HOSTILE}"), notes=(HOSTILE,))
+    result = replace(CLEAN, agents=(agent,), problems=(HOSTILE,), report=Path(f"/project/{HOSTILE}"), notes=(HOSTILE,))
     lines = terminal.summary(result, (HOSTILE,), (HOSTILE,), Path("/work"))
     assert all(line.isprintable() for line in lines)
 

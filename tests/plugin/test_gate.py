@@ -62,12 +62,12 @@ def test_findings_that_are_expected_or_observed_are_no_reason():
     result = replace(CLEAN, findings=counted)
     assert gate.reasons(result, (), ()) == ()
     assert "verdict: no unexpected finding; besides 2 expected and 3 observed" in terminal.summary(
-        result, (), (), Path("/work")
+        result, (), (), Path("/project")
     )
 
 
 def test_the_summary_names_the_report_its_size_the_digests_and_the_signer():
-    assert terminal.summary(CLEAN, (), (), Path("/work"))[-4:] == [
+    assert terminal.summary(CLEAN, (), (), Path("/project"))[-4:] == [
         "report: governance-report.html (1.2 MB)",
         "open   aa11",
         "close  bb22",
@@ -76,7 +76,7 @@ def test_the_summary_names_the_report_its_size_the_digests_and_the_signer():
 
 
 def test_an_ephemeral_signer_is_called_unknown():
-    lines = terminal.summary(replace(CLEAN, key_is_ephemeral=True), (), (), Path("/work"))
+    lines = terminal.summary(replace(CLEAN, key_is_ephemeral=True), (), (), Path("/project"))
     assert "Signer unknown" in lines[-1]
     assert "mcp-governance keygen" in lines[-1]
 
@@ -87,7 +87,7 @@ HOSTILE = "\x1b[2Jé\n\u202e\x07"
 def test_nothing_that_a_test_or_an_agent_chose_reaches_the_terminal_unescaped():
     agent = {"agent": HOSTILE, "calls": 1, "denied": 0, "findings": 0, "screens": 0}
     result = replace(CLEAN, agents=(agent,), problems=(HOSTILE,), report=Path(f"/project/{HOSTILE}"), notes=(HOSTILE,))
-    lines = terminal.summary(result, (HOSTILE,), (HOSTILE,), Path("/work"))
+    lines = terminal.summary(result, (HOSTILE,), (HOSTILE,), Path("/project"))
     assert all(line.isprintable() for line in lines)
 
 

@@ -1,0 +1,103 @@
+"""Texts that come from outside the change under test: a file, or `git:REV:PATH` as it stands in another revision.
+
+A floor, a baseline or an approved run that a pull request could edit would bind nobody. Reads; understands nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_mcp_governance.errors import ConfigurationError
+
+_PREFIX = "git:"
+_GIT_TIMEOUT_S = 30.0
+MAX_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideText:
+    """A text and where it came from.
+
+    Attributes:
+        name: how people call it: the path as named, with its revision where it has one.
+        text: what it holds.
+        commit: full id of the commit that a `git:` form named; None for a file.
+        path: the file itself; None for a `git:` form.
+    """
+
+    name: str
+    text: str
+    commit: str | None = None
+    path: Path | None = None
+
+
+def is_revision(spec: str) -> bool:
+    """Whether `spec` has the form `git:REV:PATH`, or begins like it."""
+    return spec.startswith(_PREFIX)
+
+
+def read_outside(spec: str, *, folder: Path) -> OutsideText:
+    """Read what `FILE` or `git:REV:PATH` names.
+
+    Args:
+        spec: a path, absolute or relative to `folder`; or a revision and a path from the top of the repository.
+        folder: where a relative path starts, and in which git looks for the repository.
+
+    Raises:
+        ConfigurationError: no such file, revision or path in it; not UTF-8; larger than 16 MiB; no git.
+    """
+    if is_revision(spec):
+        return _from_git(spec, folder)
+    path = Path(os.path.abspath(folder / Path(spec).expanduser()))
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    return OutsideText(spec, _text(data, spec), path=path)
+
+
+def _from_git(spec: str, folder: Path) -> OutsideText:
+    revision, colon, path = spec.removeprefix(_PREFIX).partition(":")
+    if not (colon and revision and path) or revision.startswith("-") or path.startswith("/"):
+        raise ConfigurationError(
+            f"{spec!r} is not of the form git:REV:PATH, such as git:origin/main:governance.policy.yaml "
+            "(the path from the top of the repository)"
+        )
+    found = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if found.returncode != 0:
+        why = found.stderr.decode("utf-8", "replace").strip() or "there is no such revision here"
+        raise ConfigurationError(
+            f"{spec}: revision {revision!r} cannot be used: {why}. A shallow CI checkout lacks it: fetch it first, "
+            "for example `git fetch --depth=1 origin main`, or check out with the full history"
+        )
+    commit = found.stdout.decode("ascii", "replace").strip()
+    shown = _git(folder, "cat-file", "blob", f"{commit}:{path}")
+    if shown.returncode != 0:
+        raise ConfigurationError(
+            f"{spec}: {path!r} is no file in {revision} ({commit[:12]}); give its path from the top of the repository"
+        )
+    return OutsideText(spec, _text(shown.stdout, spec), commit=commit)
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, timeout=_GIT_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError:
+        raise ConfigurationError("git is not installed here, and the form git:REV:PATH needs it") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigurationError(f"git cannot be run in {folder}: {type(error).__name__}") from None
+
+
+def _text(data: bytes, spec: str) -> str:
+    if len(data) > MAX_BYTES:
+        raise ConfigurationError(f"{spec} is larger than {MAX_BYTES} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{spec} is not UTF-8 at byte {error.start}") from None

@@ -1,7 +1,7 @@
 """The pytest plugin: options, the marker, the fixtures; the hooks of a run are registered by `pytest_configure`.
 
-Imports the standard library and pytest only, because it is loaded in every test run; a recorder, and whatever it
-needs, is reached at the first audited test.
+Imports the standard library and pytest only, and little of that, because it is loaded in every test run; what records
+is loaded with the first audited test.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ import os
 import pytest
 
 from pytest_mcp_governance.errors import GovernanceError
-from pytest_mcp_governance.plugin import marker, options
+from pytest_mcp_governance.plugin import options
 from pytest_mcp_governance.plugin.fixtures import mcp_audit, mcp_audit_policy, mcp_audit_servers
-from pytest_mcp_governance.plugin.lifecycle import RECORDING, Lifecycle
-from pytest_mcp_governance.plugin.servers import read_servers
-from pytest_mcp_governance.plugin.terminal import printable
-from pytest_mcp_governance.plugin.workers import Recording
+from pytest_mcp_governance.plugin.lifecycle import LIFECYCLE, MARKER_LINE, Lifecycle
 
 __all__ = ["mcp_audit", "mcp_audit_policy", "mcp_audit_servers"]
 
@@ -28,13 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", marker.DECLARATION)
+    config.addinivalue_line("markers", MARKER_LINE)
     settings = options.read_settings(config)
     if settings.configured and not hasattr(config, "workerinput"):
         config.stash[_HEADER] = _check(settings)
-    recording = Recording(config, settings)
-    config.stash[RECORDING] = recording
-    config.pluginmanager.register(Lifecycle(config, recording), "mcp_governance_lifecycle")
+    lifecycle = Lifecycle(config, settings)
+    config.stash[LIFECYCLE] = lifecycle
+    config.pluginmanager.register(lifecycle, "mcp_governance_lifecycle")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -42,6 +39,9 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def _check(settings: options.Settings) -> str:
+    from pytest_mcp_governance.plugin.servers import read_servers
+    from pytest_mcp_governance.plugin.terminal import printable
+
     parts = []
     if settings.policy is not None:
         parts.append(f"policy {options.check_policy_file(settings.policy)}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-AUDIT_FIXTURES = frozenset({"mcp_audit"})
+from pytest_mcp_governance.plugin.lifecycle import is_audited
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,6 @@ def test_names(items: Iterable[pytest.Item]) -> dict[str, str]:
 
 
 test_names.__test__ = False  # type: ignore[attr-defined]  # a user's `from … import *` must not collect it
-
-
-def is_audited(item: pytest.Item) -> bool:
-    return not AUDIT_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def selection(collected: Sequence[pytest.Item], selected: Sequence[pytest.Item]) -> Selection:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_mcp_governance.errors import GovernanceError
-from pytest_mcp_governance.plugin.audit import Audit
-from pytest_mcp_governance.plugin.lifecycle import RECORDING, RUNNING, fail_for_error, terms_of
+from pytest_mcp_governance.plugin.lifecycle import LIFECYCLE, RUNNING, fail_for_error, terms_of
 from pytest_mcp_governance.plugin.options import DEFAULT_SERVERS
-from pytest_mcp_governance.plugin.servers import Server, read_servers
-from pytest_mcp_governance.plugin.sources import default_policy
+
+if TYPE_CHECKING:
+    from pytest_mcp_governance.plugin.audit import Audit
+    from pytest_mcp_governance.plugin.servers import Server
 
 
 @pytest.fixture(scope="session")
 def mcp_audit_servers(pytestconfig: pytest.Config) -> dict[str, Server]:
     """The MCP servers of this suite: name -> {"command", "args", "env", "cwd"}; from mcp.json at rootdir."""
-    recording = pytestconfig.stash[RECORDING]
+    from pytest_mcp_governance.plugin.servers import read_servers
+
+    recording = pytestconfig.stash[LIFECYCLE].recording
     path = recording.settings.servers or pytestconfig.rootpath / DEFAULT_SERVERS
     if not path.exists():
         return {}
@@ -32,13 +36,15 @@ def mcp_audit_servers(pytestconfig: pytest.Config) -> dict[str, Server]:
 @pytest.fixture(scope="session")
 def mcp_audit_policy(pytestconfig: pytest.Config) -> Path | None:
     """The policy to judge by: a path, a policy's text, or None for NOT JUDGED."""
-    return default_policy(pytestconfig.stash[RECORDING].settings, pytestconfig.rootpath)
+    from pytest_mcp_governance.plugin.sources import default_policy
+
+    return default_policy(pytestconfig.stash[LIFECYCLE].settings, pytestconfig.rootpath)
 
 
 @pytest.fixture
 def mcp_audit(request: pytest.FixtureRequest, mcp_audit_servers: object, mcp_audit_policy: object) -> Iterator[Audit]:
     """This test's audit: every MCP message of its agents is recorded and judged; see docs/pytest-plugin.md."""
-    recording = request.config.stash[RECORDING]
+    recording = request.config.stash[LIFECYCLE].recording
     item = request.node
     try:
         running = recording.begin(item, terms_of(item), mcp_audit_servers, mcp_audit_policy)

@@ -1,23 +1,31 @@
 """The hooks of a run: when an attempt is judged and ended, when the run is closed, and what the exit status becomes.
 
-Each hook reads, calls a plain function and keeps the result; rules, keys and records are other packages'.
+Each hook reads, calls a plain function and keeps the result; rules, keys and records are other packages'. What
+records is loaded when the first test asks for it: a run without audited tests loads none of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from pytest_mcp_governance.errors import GovernanceError, PolicyError
-from pytest_mcp_governance.plugin import gate, terminal
-from pytest_mcp_governance.plugin.attempts import is_audited
-from pytest_mcp_governance.plugin.failures import end_at_the_users_line, lead_with_the_finding
-from pytest_mcp_governance.plugin.marker import NAME, Terms, read_terms
-from pytest_mcp_governance.plugin.workers import Recording, Running
 
-RECORDING: pytest.StashKey[Recording] = pytest.StashKey()
+if TYPE_CHECKING:
+    from pytest_mcp_governance.plugin.marker import Terms
+    from pytest_mcp_governance.plugin.options import Settings
+    from pytest_mcp_governance.plugin.workers import Recording, Running
+
+MARKER = "mcp_governance"
+MARKER_LINE = (
+    f"{MARKER}(policy=None, agent=None, controls=(), mode=None): terms of an audited test: a policy file beside "
+    "the test's, the default agent, the controls it gives evidence for, and enforce or observe; a mark can "
+    "only tighten."
+)
+AUDIT_FIXTURES = frozenset({"mcp_audit"})
+LIFECYCLE: pytest.StashKey[Lifecycle] = pytest.StashKey()
 RUNNING: pytest.StashKey[Running] = pytest.StashKey()
 _REPORTS: pytest.StashKey[list[pytest.TestReport]] = pytest.StashKey()
 _TERMS: pytest.StashKey[Terms] = pytest.StashKey()
@@ -26,30 +34,47 @@ _TERMS: pytest.StashKey[Terms] = pytest.StashKey()
 class Lifecycle:
     """The hooks, bound to one process's recording."""
 
-    def __init__(self, config: pytest.Config, recording: Recording) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.settings = settings
         self._config = config
-        self._recording = recording
+        self._recording: Recording | None = None
+        self._collected: tuple[pytest.Item, ...] = ()
+        self._selected: tuple[pytest.Item, ...] = ()
         self._finished: set[str] = set()
         self._failing: tuple[str, ...] = ()
+
+    @property
+    def recording(self) -> Recording:
+        """What this process records; made, and its code loaded, when something has to be recorded or told."""
+        if self._recording is None:
+            from pytest_mcp_governance.plugin.workers import Recording
+
+            self._recording = Recording(self._config, self.settings)
+            self._recording.collected, self._recording.selected = self._collected, self._selected
+        return self._recording
 
     # -- collection ------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self._recording.collected = tuple(items)
+        self._collected = tuple(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._recording.selected = tuple(session.items)
+        self._selected = tuple(session.items)
+        if self._recording is not None:
+            self._recording.collected, self._recording.selected = self._collected, self._selected
 
     # -- one test --------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        if item.get_closest_marker(NAME) is not None:
+        if item.get_closest_marker(MARKER) is not None:
+            from pytest_mcp_governance.plugin.marker import read_terms
+
             try:
                 item.stash[_TERMS] = read_terms(item)
             except GovernanceError as error:
-                fail_for_error(self._recording, error)
+                fail_for_error(self.recording, error)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -69,19 +94,24 @@ class Lifecycle:
             running.judgement.after_call(raised)
         except GovernanceError as error:
             if raised is None:
-                fail_for_error(self._recording, error)
-            self._recording.add_problem(str(error))
+                fail_for_error(self.recording, error)
+            self.recording.add_problem(str(error))
             raised.add_note(str(error))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        if call.excinfo is not None and not self._config.getoption("fulltrace"):
-            end_at_the_users_line(call.excinfo.value)
+        raised = call.excinfo.value if call.excinfo is not None else None
+        ours = raised if isinstance(raised, GovernanceError | pytest.fail.Exception) else None
+        if ours is not None:
+            from pytest_mcp_governance.plugin.failures import end_at_the_users_line, lead_with_the_finding
+
+            if not self._config.getoption("fulltrace"):
+                end_at_the_users_line(ours)
         report = yield
-        if call.excinfo is not None:
-            lead_with_the_finding(report, call.excinfo.value)
+        if ours is not None:
+            lead_with_the_finding(report, ours)
         if report.when == "setup":
             item.stash[_REPORTS] = []
         reports = item.stash.setdefault(_REPORTS, [])
@@ -95,39 +125,46 @@ class Lifecycle:
             if report.when == "teardown":
                 del item.stash[RUNNING]
         elif report.when == "teardown" and is_audited(item):
-            self._recording.note_not_run(item, reports)
+            self.recording.note_not_run(item, reports)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when not in ("setup", "call"):  # teardown, or "???" of a test that took its worker down
             self._finished.add(report.nodeid)
-        running = self._recording.running
+        running = self._recording.running if self._recording is not None else None
         if running is None or not any(seen.when == "teardown" for seen in running.reports):
             return
         # Only here pytest-rerunfailures has said that a failure was not the last word.
         if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # its outcome, unknown to pytest
-            self._recording.end("rerun")
+            self.recording.end("rerun")
         elif report.when == "teardown":
-            self._recording.end()
+            self.recording.end()
 
     # -- pytest-xdist ----------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        self._recording.tell_worker(node.workerinput)
+        self.recording.tell_worker(node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        with self._recording.keeping_problems("a worker's end could not be read"):
-            self._recording.hear_worker(node.gateway.id, getattr(node, "workeroutput", None), error)
+        with self.recording.keeping_problems("a worker's end could not be read"):
+            self.recording.hear_worker(node.gateway.id, getattr(node, "workeroutput", None), error)
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        recording = self._recording
-        recording.ending = True
+        if self._recording is not None:
+            self._recording.ending = True
         result = yield
+        if self._recording is not None:
+            self._finish(session, self._recording)
+        return result
+
+    def _finish(self, session: pytest.Session, recording: Recording) -> None:
+        from pytest_mcp_governance.plugin import gate
+
         why = gate.incomplete(session, len(self._finished))
         if why and session.exitstatus == pytest.ExitCode.OK and recording.has_evidence and not recording.is_worker:
             recording.add_problem(f"pytest reports success, but {why}")
@@ -135,12 +172,13 @@ class Lifecycle:
         if not recording.is_worker:
             self._failing = gate.reasons(recording.result, recording.problems, recording.late_findings)
             session.exitstatus = gate.exit_status(session.exitstatus, self._failing)
-        return result
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         recording = self._recording
-        if recording.is_worker or (recording.result is None and not self._failing):
+        if recording is None or recording.is_worker or (recording.result is None and not self._failing):
             return
+        from pytest_mcp_governance.plugin import terminal
+
         terminalreporter.section("mcp governance")
         for line in terminal.summary(
             recording.result,
@@ -152,8 +190,15 @@ class Lifecycle:
             terminalreporter.write_line(line)
 
 
+def is_audited(item: pytest.Item) -> bool:
+    """Whether a test asks for an audit, itself or through a fixture."""
+    return not AUDIT_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
 def terms_of(item: pytest.Item) -> Terms:
     """The terms that the test's marks set, read before its fixtures were."""
+    from pytest_mcp_governance.plugin.marker import Terms
+
     return item.stash.get(_TERMS, None) or Terms()
 
 

@@ -6,7 +6,6 @@ the sources of a test come together (sources.py).
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +14,8 @@ from pathlib import Path
 import pytest
 
 from pytest_mcp_governance.errors import ConfigurationError
+from pytest_mcp_governance.plugin.lifecycle import MARKER as NAME
 
-NAME = "mcp_governance"
-DECLARATION = (
-    f"{NAME}(policy=None, agent=None, controls=(), mode=None): terms of an audited test: a policy file beside "
-    "the test's, the default agent, the controls it gives evidence for, and enforce or observe; a mark can "
-    "only tighten."
-)
 _KEYWORDS = ("policy", "agent", "controls", "mode")
 
 
@@ -66,6 +60,8 @@ def _check_keywords(args: tuple[object, ...], kwargs: Mapping[str, object]) -> N
         raise ConfigurationError(f"marker {NAME} takes keywords only ({', '.join(_KEYWORDS)}); got {args[0]!r}")
     for keyword in kwargs:
         if keyword not in _KEYWORDS:
+            import difflib
+
             near = difflib.get_close_matches(keyword, _KEYWORDS, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigurationError(

@@ -33,9 +33,10 @@ _HELP = {
     "report": "ticket withholds secret and personal values from the report, full shows them (default: ticket)",
     "report_path": f"where the report goes (default: {DEFAULT_REPORT} at rootdir)",
 }
-_KEY_BLOCK = re.compile(r"-----BEGIN|PRIVATE KEY|[\r\n]")
-_KEY_RUN = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
-_URI = re.compile(r"[a-z][a-z0-9+.-]+:")
+# Compiled where they are used: this module is loaded in every run of pytest.
+_KEY_BLOCK = r"-----BEGIN|PRIVATE KEY|[\r\n]"
+_KEY_RUN = r"[A-Za-z0-9+/=_-]{32,}"
+_URI = r"[a-z][a-z0-9+.-]+:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +166,16 @@ def _signing_key(given: _Given | None, config: pytest.Config) -> str | None:
         given = _Given(os.environ[KEY_VARIABLE], config.invocation_params.dir, from_option=False)
     if given is None:
         return None
-    if _KEY_BLOCK.search(given.value):
+    if re.search(_KEY_BLOCK, given.value):
         raise pytest.UsageError(_pasted_key())
-    if _URI.match(given.value):
+    if re.match(_URI, given.value):
         return _usable_key(given.value, config)
     try:
         found = given.path.is_file()
     except OSError:  # a pasted key can be longer than a path may be
         found = False
     if not found:
-        if _KEY_RUN.fullmatch(given.value):
+        if re.fullmatch(_KEY_RUN, given.value):
             raise pytest.UsageError(_pasted_key())
         raise pytest.UsageError(
             f"mcp-governance: signing key file {given.path} does not exist; `mcp-governance keygen` makes one"

@@ -7,7 +7,7 @@ import importlib
 
 import click
 
-_COMMANDS = ("doctor", "keygen", "verify")
+_COMMANDS = ("countersign", "doctor", "keygen", "verify")
 
 
 class _LazyGroup(click.Group):

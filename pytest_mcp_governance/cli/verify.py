@@ -4,14 +4,13 @@ Leaves out all checking (`evidence.verify`). Everything printed from inside the 
 """
 
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO
 
 import click
 
-from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.cli.usage import MAX_CHARACTERS, check
 from pytest_mcp_governance.evidence.outcome import Outcome, Problem, Report
 from pytest_mcp_governance.evidence.recount import STATES
 from pytest_mcp_governance.evidence.requirements import parse_requirements
@@ -29,7 +28,6 @@ _MEANING = {
 }
 _MISMATCH = "consistent, but not signed by a key you trust."
 _MAX_PROBLEMS = 20
-_MAX_CHARACTERS = 1_000
 _JSON_FIELDS = (
     "run status records sealed withheld omitted trusted_time signer trusted open_digest close_digest "
     "started_on finished_on segments findings tests selection policies notes"
@@ -69,8 +67,8 @@ def command(
       4 UNTRUSTED    consistent, but no key you trust signed it
       5 REQUIREMENT  a --require is not met
     """
-    _check("--trust", trust, load_trust)
-    _check("--require", require, lambda text: parse_requirements((text,)))
+    check("--trust", trust, load_trust)
+    check("--require", require, lambda text: parse_requirements((text,)))
     report = verify(target, trust=trust, require=require)
     if as_json:
         click.echo(json.dumps(_as_json(report), indent=2))
@@ -78,26 +76,6 @@ def command(
         for line in _words(report, target, trusting=bool(trust)):
             click.echo(line)
     context.exit(report.exit_code)
-
-
-class _UsageError(click.ClickException):
-    """A wrong option: exit code 2 like any wrong usage, and nothing said about the report."""
-
-    exit_code = 2
-
-    def format_message(self) -> str:
-        return f"Usage error: {self.message}"
-
-    def show(self, file: IO[str] | None = None) -> None:
-        click.echo(self.format_message(), file=file or sys.stderr)
-
-
-def _check(option: str, values: Iterable[str], read: Callable[[str], object]) -> None:
-    for value in values:
-        try:
-            read(value)
-        except GovernanceError as error:
-            raise _UsageError(f"{option}: {safe(str(error), _MAX_CHARACTERS)}") from None
 
 
 def _as_json(report: Report) -> dict[str, object]:
@@ -109,6 +87,7 @@ def _as_json(report: Report) -> dict[str, object]:
             {"outcome": problem.outcome.name, "ref": problem.ref, "text": problem.text} for problem in report.problems
         ],
         **{name: getattr(report, name) for name in _JSON_FIELDS.split()},
+        "statements": [asdict(statement) for statement in report.statements],
     }
 
 
@@ -122,7 +101,7 @@ def _words(report: Report, target: Path, *, trusting: bool) -> Iterator[str]:
         yield from _facts(report)
     yield from _problems(report.problems)
     for note in report.notes:
-        yield f"  note       {safe(note, _MAX_CHARACTERS)}"
+        yield f"  note       {safe(note, MAX_CHARACTERS)}"
 
 
 def _facts(report: Report) -> Iterator[str]:
@@ -135,6 +114,9 @@ def _facts(report: Report) -> Iterator[str]:
         yield f"  verdict    {report.verdict.value}"
     confirmed = "trusted" if report.trusted else "not confirmed"
     yield f"  signer     {report.signer} ({confirmed})"
+    for later in report.statements:
+        by = f"{later.signer} ({'trusted' if later.trusted else 'not confirmed'})"
+        yield f"  later      {later.kind} by {by}, {later.signed_on}"
     started, finished = report.started_on or "?", report.finished_on or "?"
     yield f"  time       {started} to {finished}, as the recorder states; no authority confirmed it"
     yield f"  open       {report.open_digest}"
@@ -169,7 +151,7 @@ _COLUMNS = (("enforce", "unexpected"), ("observe", "observed"), ("expected", "ex
 
 def _problems(problems: tuple[Problem, ...]) -> Iterator[str]:
     for problem in problems[:_MAX_PROBLEMS]:
-        yield f"  {problem.outcome.name.lower():<10} {safe(str(problem), _MAX_CHARACTERS)}"
+        yield f"  {problem.outcome.name.lower():<10} {safe(str(problem), MAX_CHARACTERS)}"
     if len(problems) > _MAX_PROBLEMS:
         yield f"  … and {len(problems) - _MAX_PROBLEMS:,} more problems (--json shows all)"
 

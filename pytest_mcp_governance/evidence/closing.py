@@ -3,17 +3,16 @@
 Leaves out trust and outcomes of the whole (see `verify`).
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_mcp_governance.errors import EvidenceError
-from pytest_mcp_governance.evidence import container, statements
+from pytest_mcp_governance.evidence import statements
 from pytest_mcp_governance.evidence.keys import PublicKey
 from pytest_mcp_governance.evidence.names import is_name
 from pytest_mcp_governance.evidence.outcome import Outcome, Problem
 from pytest_mcp_governance.evidence.recount import Recount
-from pytest_mcp_governance.evidence.source import ContainerSource
+from pytest_mcp_governance.evidence.source import SignedParts
 from pytest_mcp_governance.evidence.walk import Walked
 
 STATUSES = ("complete", "partial", "recovered")
@@ -108,13 +107,11 @@ def check_segments(close: Close, walked: Mapping[str, Walked], keys: Mapping[str
         yield Problem(Outcome.INCOMPLETE, f"the run is {close.status}, not complete")
 
 
-def check_file(close: Close, source: ContainerSource) -> Iterator[Problem]:
+def check_file(subjects: Mapping[str, object], parts: SignedParts) -> Iterator[Problem]:
     """Hold the visible page and the items of a single file against the signed digests."""
-    view = {"sha256": hashlib.sha256(source.view).hexdigest()}
-    if close.subjects.get(statements.VIEW_SUBJECT) != view:
+    if parts.view is not None and subjects.get(statements.VIEW_SUBJECT) != {"sha256": parts.view}:
         yield Problem(Outcome.TAMPERED, "the visible page is not the one that was signed")
-    listed = {"sha256": hashlib.sha256(container.listed_items(source.data, source.layout)).hexdigest()}
-    if close.subjects.get(statements.ITEMS_SUBJECT) != listed:
+    if subjects.get(statements.ITEMS_SUBJECT) != {"sha256": parts.items}:
         yield Problem(Outcome.TAMPERED, "the items of the file are not those that were signed")
 
 

@@ -126,6 +126,23 @@ def item_list(items: Iterable[tuple[str, bytes]]) -> bytes:
     )
 
 
+def with_statement(data: Buffer, layout: Layout, path: str, statement: bytes) -> Iterator[bytes]:
+    """The file again, some bytes at a time, with one more later statement in its place; every other byte is kept.
+
+    Raises:
+        EvidenceError: the path is no later statement's, or there already.
+    """
+    if not path.startswith("statements/") or names.classify(path) is None:
+        raise EvidenceError(f"{path!r} is no path of a later statement.")
+    if any(item.path == path for item in layout.items):
+        raise EvidenceError(f"{path} is in the file already.")
+    following = next((item for item in layout.items if item.path > path), None)
+    place = len(data) - len(TAIL) if following is None else following.start - len(_head(following.path))
+    yield from _slices(data, 0, place)
+    yield _element(path, encode_stored(statement))
+    yield from _slices(data, place, len(data))
+
+
 def split(data: Buffer) -> Layout:
     """Cut a file into view and items; every byte belongs to exactly one part.
 
@@ -224,5 +241,14 @@ def _listed(path: str) -> bool:
     return path != names.CLOSE and not path.startswith("statements/")
 
 
+def _slices(data: Buffer, start: int, end: int) -> Iterator[bytes]:
+    for position in range(start, end, _SLICE):
+        yield data[position : min(position + _SLICE, end)]
+
+
+def _head(path: str) -> bytes:
+    return b'<script type="text/plain" data-path="' + path.encode("ascii") + b'">'
+
+
 def _element(path: str, text: bytes) -> bytes:
-    return b'<script type="text/plain" data-path="' + path.encode("ascii") + b'">' + text + b"</script>\n"
+    return _head(path) + text + b"</script>\n"

@@ -39,6 +39,10 @@ def blob_path(digest: str) -> str:
     return f"blob/{digest}"
 
 
+def statement_path(name: str) -> str:
+    return f"statements/{name}.sigstore.json"
+
+
 def classify(path: str) -> tuple[Kind, str] | None:
     """What a path is, and the segment or digest in it; None where it is no evidence."""
     for kind, form in _FORMS:

@@ -51,6 +51,25 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Endorsement:
+    """A later statement, as a report of a verification names it.
+
+    Args:
+        kind: such as `countersign`.
+        signer: fingerprint of the key that made it.
+        trusted: whether that key is one the caller trusts.
+        signed_on: as its signer states.
+        digest: SHA-256 (hex) of its payload.
+    """
+
+    kind: str
+    signer: str
+    trusted: bool
+    signed_on: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of `verify`. Digests are hex; counts are of records, values and blobs.
 
@@ -68,6 +87,7 @@ class Report:
         verdict: what the policy found, None where counts are not reliable.
         signer: fingerprint of the identity key, "" where unknown.
         trusted: whether that key is one the caller trusts.
+        statements: later statements over this very run; with a trusted countersignature it is VERIFIED too.
         open_digest: SHA-256 of the open statement's payload, or "".
         close_digest: SHA-256 of the close statement's payload, or "".
         started_on: as the run claims it, or "".
@@ -92,6 +112,7 @@ class Report:
     verdict: Verdict | None = None
     signer: str = ""
     trusted: bool = False
+    statements: tuple[Endorsement, ...] = ()
     open_digest: str = ""
     close_digest: str = ""
     started_on: str = ""

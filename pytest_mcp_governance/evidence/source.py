@@ -3,9 +3,11 @@
 Paths are those of `names`; whatever else lies in a folder is not evidence. Leaves out checking.
 """
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +17,15 @@ from pytest_mcp_governance.evidence import container, disclosures, names, strict
 CHUNK_BYTES = 262_144
 MAX_LINE_BYTES = 16_777_216
 MAX_ITEM_BYTES = container.MAX_ITEM_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class SignedParts:
+    """What a closing statement signs of a single file: SHA-256 (hex) of its view, None where it is not here, and of
+    its item list."""
+
+    view: str | None
+    items: str
 
 
 class Source(Protocol):
@@ -42,6 +53,10 @@ class Source(Protocol):
         Raises:
             EvidenceError: as for `read`, and for a line of over 16 MiB.
         """
+        ...
+
+    def signed_parts(self) -> SignedParts | None:
+        """Digests of the parts of a single file; None for what is none."""
         ...
 
 
@@ -86,6 +101,9 @@ class FolderSource:
     def lines(self, path: str) -> Iterator[bytes]:
         return split_lines(self.chunks(path))
 
+    def signed_parts(self) -> None:
+        return None
+
     def _is_file(self, path: str) -> bool:
         try:
             return stat.S_ISREG((self._folder / path).lstat().st_mode)
@@ -124,6 +142,10 @@ class ContainerSource:
 
     def lines(self, path: str) -> Iterator[bytes]:
         return split_lines(self.chunks(path))
+
+    def signed_parts(self) -> SignedParts:
+        view, items = self.view, container.listed_items(self.data, self.layout)
+        return SignedParts(hashlib.sha256(view).hexdigest(), hashlib.sha256(items).hexdigest())
 
 
 class FilteredSource:
@@ -166,6 +188,9 @@ class FilteredSource:
         if not (self._disclosures and _is_disclosures(path)):
             return split_lines(self.chunks(path))
         return (line for line in self._source.lines(path) if not self._drops(line))
+
+    def signed_parts(self) -> None:
+        return None
 
     def _drops(self, line: bytes) -> bool:
         return disclosures.digest_of(line.removesuffix(b"\n")) in self._disclosures

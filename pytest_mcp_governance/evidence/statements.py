@@ -1,7 +1,7 @@
-"""The two signed statements of a run: in-toto Statement v1 in DSSE in a Sigstore v0.3 bundle.
+"""The signed statements of a run, open and close: in-toto Statement v1 in DSSE in a Sigstore v0.3 bundle.
 
 https://github.com/in-toto/attestation, https://github.com/secure-systems-lab/dsse,
-https://github.com/sigstore/protobuf-specs. Leaves out certificates, timestamps and later statements.
+https://github.com/sigstore/protobuf-specs. Leaves out certificates and timestamps; later statements are `later`'s.
 """
 
 import base64

@@ -52,6 +52,7 @@ def _check(settings: options.Settings) -> str:
             raise pytest.UsageError(f"mcp-governance: {error}") from None
     if settings.mode is not None:
         parts.append(f"mode {settings.mode}")
+    parts += settings.gating.parts()
     parts.append(f"{settings.report} report")
     parts.append(f"signing key {settings.signing_key}" if settings.signing_key else "no signing key")
     return printable(f"mcp-governance: {', '.join(parts)}")

@@ -6,7 +6,7 @@ Starts nothing and writes nothing. An attempt is one run of setup, call and tear
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -19,7 +19,7 @@ class Selection:
     """What was collected and what of it was selected; names without parameters, sorted."""
 
     selected: tuple[str, ...]
-    unaudited: int
+    unaudited: tuple[str, ...]
     deselected: int
     collection: str
 
@@ -56,16 +56,31 @@ def test_names(items: Iterable[pytest.Item]) -> dict[str, str]:
 test_names.__test__ = False  # type: ignore[attr-defined]  # a user's `from … import *` must not collect it
 
 
+def may_bring_a_policy(item: pytest.Item) -> bool:
+    """Whether a mark or an overridden fixture may give an audited test a policy of its own; unknown counts as yes."""
+    if not is_audited(item):
+        return False
+    if any(mark.kwargs.get("policy") is not None for mark in item.iter_markers("mcp_governance")):
+        return True
+    info = getattr(item, "_fixtureinfo", None)  # pytest tells nobody else which definitions a test would get
+    definitions = getattr(info, "name2fixturedefs", {}).get("mcp_audit_policy") if info is not None else None
+    return definitions is None or len(definitions) > 1
+
+
 def selection(collected: Sequence[pytest.Item], selected: Sequence[pytest.Item]) -> Selection:
     names = test_names(collected)
     audited = [item for item in selected if is_audited(item)]
     everything = "".join(f"{name}\n" for name in sorted(names.values()))
     return Selection(
-        selected=tuple(sorted(names.get(full_node_id(item), item.nodeid) for item in audited)),
-        unaudited=len(selected) - len(audited),
+        selected=_sorted_names(audited, names),
+        unaudited=_sorted_names([item for item in selected if not is_audited(item)], names),
         deselected=len(collected) - len(selected),
         collection=hashlib.sha256(everything.encode("utf-8", "surrogatepass")).hexdigest(),
     )
+
+
+def _sorted_names(items: Iterable[pytest.Item], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted(names.get(full_node_id(item), item.nodeid) for item in items))
 
 
 def outcome(reports: Sequence[pytest.TestReport]) -> str:

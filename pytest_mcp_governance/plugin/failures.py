@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_mcp_governance.errors import FindingsError, GovernanceError
+from pytest_mcp_governance.plugin import gate
 
 if TYPE_CHECKING:
     from pytest_mcp_governance.session.control import Recorder
@@ -29,15 +30,16 @@ class Judgement:
     to pytest: what an agent swallowed inside the test comes back, what pytest has seen does not.
     """
 
-    def __init__(self, recorder: Recorder, heading: str) -> None:
+    def __init__(self, recorder: Recorder, heading: str, which: gate.Gate = "any") -> None:
         self._recorder = recorder
         self._heading = heading
+        self._gate = which
         self._told: set[Identity] = set()
         self._exercised = False
 
     def raise_now(self, findings: Iterable[Finding]) -> None:
         """Raise FindingsError where one of these fails the test."""
-        broken = unexpected(findings)
+        broken = self._failing(findings)
         if broken:
             raise self._failure(broken)
 
@@ -73,9 +75,12 @@ class Judgement:
         return self._tell(self._recorder.conclude() if self._exercised else self._recorder.standing())
 
     def _tell(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-        new = tuple(finding for finding in unexpected(findings) if _identity(finding) not in self._told)
+        new = tuple(finding for finding in self._failing(findings) if _identity(finding) not in self._told)
         self._told.update(map(_identity, new))
         return new
+
+    def _failing(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        return tuple(finding for finding in findings if gate.fails(finding, self._gate))
 
     def _failure(self, findings: tuple[Finding, ...]) -> FindingsError:
         count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
@@ -108,11 +113,6 @@ def _is_ours(frame: FrameType) -> bool:
     # The hooks are ours too, but stand between pytest and the test, not below it.
     name = str(frame.f_globals.get("__name__", ""))
     return name.startswith("pytest_mcp_governance.") and not name.endswith(".lifecycle")
-
-
-def unexpected(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings that fail a test: not expected, and not merely observed."""
-    return tuple(finding for finding in findings if not finding["expected"] and finding["mode"] != "observe")
 
 
 def _identity(finding: Finding) -> Identity:

@@ -5,24 +5,74 @@ Pure: facts in, reasons out. Only ever raises a passing exit status to a failing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 if TYPE_CHECKING:
     from pytest_mcp_governance.session.control import RunResult
 
+Gate = Literal["any", "reached", "off"]
+GATES: tuple[Gate, ...] = ("any", "reached", "off")
+_OURS = ("exception", "detector-error")  # clauses of our own failure to judge
+_MOST_NAMES = 3
 
-def reasons(result: RunResult | None, problems: Sequence[str], late: Sequence[str]) -> tuple[str, ...]:
-    """Why the run fails; empty where it passes. Without evidence there is nothing to fail, unless with a problem."""
+
+@dataclass(frozen=True, slots=True)
+class Unaudited:
+    """The selected tests that ask for no audit, of all selected ones; `first` are a few of their names."""
+
+    count: int
+    selected: int
+    first: tuple[str, ...]
+
+
+def is_unexpected(finding: Mapping[str, object]) -> bool:
+    """Whether a finding is one that no test provoked and that its policy enforces."""
+    return not finding["expected"] and finding["mode"] != "observe"
+
+
+def fails(finding: Mapping[str, object], gate: Gate) -> bool:
+    """Whether a finding fails its test and the run under this gate."""
+    if not is_unexpected(finding):
+        return False
+    if finding["clause"] in _OURS:
+        return True  # that we failed to judge is a fault of the evidence, which no gate lets pass
+    # Unproven fails beside reached: missing evidence is not permission. So does a state that nobody knows.
+    return gate == "any" or (gate == "reached" and finding["state"] != "blocked")
+
+
+def let_pass(findings: Sequence[Mapping[str, object]], gate: Gate) -> int:
+    """How many unexpected findings this gate lets pass."""
+    return sum(is_unexpected(finding) and not fails(finding, gate) for finding in findings)
+
+
+def reasons(
+    result: RunResult | None,
+    problems: Sequence[str],
+    late: Sequence[str],
+    gate: Gate = "any",
+    unaudited: Unaudited | None = None,
+) -> tuple[str, ...]:
+    """Why the run fails; empty where it passes. Without evidence there is nothing to fail, unless with a problem.
+
+    Args:
+        problems: failures of the evidence itself, or of a setting; they fail the run whatever the gate.
+        late: texts of findings after their test had ended that the gate does not let pass.
+        unaudited: what --mcp-governance-require does not put up with; None where it was not asked for.
+    """
     found: list[str] = list(problems)
+    if unaudited is not None and unaudited.count:
+        found.append(_without_audit(unaudited))
     if late:
         found.append(f"{len(late)} tests had findings after they ended")
     if result is not None:
         found += result.problems
-        if result.unexpected:
-            count = "1 unexpected finding" if result.unexpected == 1 else f"{result.unexpected} unexpected findings"
+        failing = result.unexpected - let_pass(result.finding_lines, gate)
+        if failing:
+            count = "1 unexpected finding" if failing == 1 else f"{failing} unexpected findings"
             found.append(f"{count} in enforce mode")
     return tuple(dict.fromkeys(found))
 
@@ -42,3 +92,13 @@ def incomplete(session: pytest.Session, finished: int) -> str:
     if finished < session.testscollected:
         return f"{session.testscollected - finished} of {session.testscollected} selected tests did not finish"
     return ""
+
+
+def _without_audit(unaudited: Unaudited) -> str:
+    names = ", ".join(unaudited.first[:_MOST_NAMES])
+    more = f" and {unaudited.count - _MOST_NAMES} more" if unaudited.count > _MOST_NAMES else ""
+    ask = "asks" if unaudited.count == 1 else "ask"
+    return (
+        f"{unaudited.count} of {unaudited.selected} selected tests {ask} for no audit, which --mcp-governance-require "
+        f"does not allow: {names}{more}"
+    )

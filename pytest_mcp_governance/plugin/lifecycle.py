@@ -61,8 +61,10 @@ class Lifecycle:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._selected = tuple(session.items)
-        if self._recording is not None:
-            self._recording.collected, self._recording.selected = self._collected, self._selected
+        recording = self.recording if self.settings.gating.watches_collection else self._recording
+        if recording is not None:
+            recording.collected, recording.selected = self._collected, self._selected
+            recording.check_policy()
 
     # -- one test --------------------------------------------------------------------------------------------------
 
@@ -126,6 +128,10 @@ class Lifecycle:
                 del item.stash[RUNNING]
         elif report.when == "teardown" and is_audited(item):
             self.recording.note_not_run(item, reports)
+            if any(seen.when == "call" for seen in reports):
+                self.recording.add_problem(
+                    f"{item.nodeid} was not audited: the suite puts a fixture of its own in the place of mcp_audit"
+                )
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -170,7 +176,10 @@ class Lifecycle:
             recording.add_problem(f"pytest reports success, but {why}")
         recording.finish(why)
         if not recording.is_worker:
-            self._failing = gate.reasons(recording.result, recording.problems, recording.late_findings)
+            gating = recording.settings.gating
+            self._failing = gate.reasons(
+                recording.result, recording.problems, recording.late_findings, gating.gate, recording.unaudited
+            )
             session.exitstatus = gate.exit_status(session.exitstatus, self._failing)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -186,6 +195,7 @@ class Lifecycle:
             recording.late_findings,
             self._config.invocation_params.dir,
             policy_unreadable=recording.policy_unreadable,
+            which=recording.settings.gating.gate,
         ):
             terminalreporter.write_line(line)
 

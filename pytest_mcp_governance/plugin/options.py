@@ -9,11 +9,18 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
 
 from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.plugin.gating import Gating, told_by_controller
+from pytest_mcp_governance.plugin.given import Given, flag, option_name, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_mcp_governance.plugin.gate import Gate
 
 Mode = Literal["enforce", "observe"]
 ReportProfile = Literal["ticket", "full"]
@@ -23,7 +30,7 @@ DEFAULT_POLICY = "governance.policy.yaml"
 DEFAULT_SERVERS = "mcp.json"
 DEFAULT_REPORT = "governance-report.html"
 
-_CHOICES = {"mode": ("enforce", "observe"), "report": ("ticket", "full")}
+_CHOICES = {"mode": ("enforce", "observe"), "report": ("ticket", "full"), "gate": ("any", "reached", "off")}
 _HELP = {
     "policy": f"policy file (default: {DEFAULT_POLICY} at rootdir; none: NOT JUDGED)",
     "mode": "enforce blocks a denied call and fails its test, whatever the policy says; observe asks that every "
@@ -32,7 +39,10 @@ _HELP = {
     "signing_key": f"file or URI of the key that signs the evidence, never the key itself (also {KEY_VARIABLE})",
     "report": "ticket withholds secret and personal values from the report, full shows them (default: ticket)",
     "report_path": f"where the report goes (default: {DEFAULT_REPORT} at rootdir)",
+    "gate": "which unexpected findings fail their test and the run: any; reached, which lets blocked ones pass; off. "
+    "The evidence is the same (default: any)",
 }
+_FLAGS = {"require": "fail the run where a selected test asks for no audit"}
 # Compiled where they are used: this module is loaded in every run of pytest.
 _KEY_BLOCK = r"-----BEGIN|PRIVATE KEY|[\r\n]"
 _KEY_RUN = r"[A-Za-z0-9+/=_-]{32,}"
@@ -51,6 +61,7 @@ class Settings:
     report: ReportProfile
     report_path: Path
     configured: bool
+    gating: Gating
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -58,7 +69,7 @@ def add_options(parser: pytest.Parser) -> None:
     for name, text in _HELP.items():
         choices = _CHOICES.get(name)
         group.addoption(
-            f"--mcp-governance-{name.replace('_', '-')}",
+            option_name(name),
             dest=f"mcp_governance_{name}",
             default=None,
             choices=choices,
@@ -66,6 +77,9 @@ def add_options(parser: pytest.Parser) -> None:
             help=text,
         )
         parser.addini(f"mcp_governance_{name}", text, type="string", default="")
+    for name, text in _FLAGS.items():
+        group.addoption(option_name(name), dest=f"mcp_governance_{name}", action="store_true", default=False, help=text)
+        parser.addini(f"mcp_governance_{name}", text, type="bool", default=False)
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -75,9 +89,10 @@ def read_settings(config: pytest.Config) -> Settings:
         pytest.UsageError: a value outside its choices, a file that is not there or no key, a folder that the
             report cannot be written to, or key material in place of a key's path.
     """
-    given = {name: _setting(config, name) for name in _HELP}
+    given = {name: setting(config, name) for name in _HELP}
     policy, servers = (_input_file(given[name], name) for name in ("policy", "servers"))
     report_path = given["report_path"]
+    gating = told_by_controller(config) or _gating(given, config)
     return Settings(
         policy=policy,
         policy_from_option=given["policy"] is not None and given["policy"].from_option,
@@ -86,7 +101,8 @@ def read_settings(config: pytest.Config) -> Settings:
         signing_key=_signing_key(given["signing_key"], config),
         report=cast(ReportProfile, _choice(given["report"], "report") or "ticket"),
         report_path=_output_file(report_path) if report_path else config.rootpath / DEFAULT_REPORT,
-        configured=any(given.values()) or bool(os.environ.get(KEY_VARIABLE)),
+        configured=any(given.values()) or bool(os.environ.get(KEY_VARIABLE)) or gating != Gating(),
+        gating=gating,
     )
 
 
@@ -106,29 +122,15 @@ def check_policy_file(path: Path) -> str:
     return f"{policy.name} sha256:{policy.sha256[:12]} ({policy.mode})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    value: str
-    base: Path
-    from_option: bool
-
-    @property
-    def path(self) -> Path:
-        return Path(os.path.abspath(self.base / Path(self.value).expanduser()))
+def _gating(given: Mapping[str, Given | None], config: pytest.Config) -> Gating:
+    return Gating(
+        gate=cast("Gate | None", _choice(given["gate"], "gate")) or "any",
+        asked=given["gate"] is not None,
+        require=flag(config, "require"),
+    )
 
 
-def _setting(config: pytest.Config, name: str) -> _Given | None:
-    option = config.getoption(f"mcp_governance_{name}", default=None)
-    if option:
-        return _Given(str(option), config.invocation_params.dir, from_option=True)
-    value = config.getini(f"mcp_governance_{name}")
-    if not value:
-        return None
-    base = config.inipath.parent if config.inipath else config.rootpath
-    return _Given(str(value), base, from_option=False)
-
-
-def _input_file(given: _Given | None, name: str) -> Path | None:
+def _input_file(given: Given | None, name: str) -> Path | None:
     if given is None:
         return None
     if not given.path.is_file():
@@ -136,7 +138,7 @@ def _input_file(given: _Given | None, name: str) -> Path | None:
     return given.path
 
 
-def _output_file(given: _Given) -> Path:
+def _output_file(given: Given) -> Path:
     path, folder = given.path, given.path.parent
     if path.is_dir():
         why = "it is a folder; name a file in it"
@@ -151,7 +153,7 @@ def _output_file(given: _Given) -> Path:
     raise pytest.UsageError(f"mcp-governance: the report cannot go to {path}: {why}")
 
 
-def _choice(given: _Given | None, name: str) -> str | None:
+def _choice(given: Given | None, name: str) -> str | None:
     if given is None:
         return None
     if given.value not in _CHOICES[name]:
@@ -161,9 +163,9 @@ def _choice(given: _Given | None, name: str) -> str | None:
     return given.value
 
 
-def _signing_key(given: _Given | None, config: pytest.Config) -> str | None:
+def _signing_key(given: Given | None, config: pytest.Config) -> str | None:
     if given is None and os.environ.get(KEY_VARIABLE):
-        given = _Given(os.environ[KEY_VARIABLE], config.invocation_params.dir, from_option=False)
+        given = Given(os.environ[KEY_VARIABLE], config.invocation_params.dir, False, False)
     if given is None:
         return None
     if re.search(_KEY_BLOCK, given.value):

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_mcp_governance.plugin import gate
+
 if TYPE_CHECKING:
     from pytest_mcp_governance.session.control import RunResult
 
@@ -36,6 +38,7 @@ def summary(
     start: Path,
     *,
     policy_unreadable: bool = False,
+    which: gate.Gate = "any",
 ) -> list[str]:
     """The lines of the terminal summary.
 
@@ -44,6 +47,7 @@ def summary(
         late: texts of findings that came after their test had ended.
         start: folder that paths are shown relative to.
         policy_unreadable: tests were not judged because of a policy that pytest has shown to be wrong.
+        which: the gate that applied.
     """
     lines: list[str] = []
     if result is not None:
@@ -51,8 +55,10 @@ def summary(
         if len(result.agents) > _MOST_AGENTS:
             lines.append(f"and {len(result.agents) - _MOST_AGENTS} more agents, listed in the report")
         lines += _of_no_agent(result.finding_lines)
-        lines += _findings(result.finding_lines)
+        lines += _findings(result.finding_lines, which)
         lines.append(_verdict(result, policy_unreadable))
+        if which != "any":
+            lines.append(_gate(which, gate.let_pass(result.finding_lines, which)))
     for text in late:
         lines += [printable(line) for line in text.splitlines()]
     for reason in failing[:_MOST_PROBLEMS]:
@@ -78,12 +84,13 @@ def _of_no_agent(findings: Sequence[Mapping[str, object]]) -> list[str]:
     return [f"run: {_count(count, 'finding')} of no agent"] if count else []
 
 
-def _findings(findings: Sequence[Mapping[str, object]]) -> list[str]:
-    """The findings that no failing test shows: those that fail the run, then those that were only observed."""
-    unexpected = [finding for finding in findings if not finding["expected"]]
-    hidden = [f for f in unexpected if f["mode"] != "observe" and f["outcome"] not in _SHOWN_BY_PYTEST]
-    observed = [f for f in unexpected if f["mode"] == "observe"]
-    counted = Counter(map(_finding, [*hidden, *observed]))
+def _findings(findings: Sequence[Mapping[str, object]], which: gate.Gate) -> list[str]:
+    """The findings that no failing test shows: those that fail the run, those let pass, those only observed."""
+    failing = [f for f in findings if gate.fails(f, which)]
+    hidden = [_finding(f) for f in failing if f["outcome"] not in _SHOWN_BY_PYTEST]
+    passed = [f"{_finding(f)}, let pass" for f in findings if gate.is_unexpected(f) and not gate.fails(f, which)]
+    observed = [_finding(f) for f in findings if not f["expected"] and f["mode"] == "observe"]
+    counted = Counter([*hidden, *passed, *observed])
     lines = [line if times == 1 else f"{line}, {times} times" for line, times in counted.items()]
     if len(lines) > _MOST_FINDINGS:
         left = sum(list(counted.values())[_MOST_FINDINGS:])
@@ -98,6 +105,11 @@ def _finding(finding: Mapping[str, object]) -> str:
     state = f"{finding['state']}, observed" if finding["mode"] == "observe" else finding["state"]
     outcome = finding["outcome"] or "not ended"
     return printable(f"{finding['test']} ({outcome})  {finding['rule']}{what} ({state})")
+
+
+def _gate(which: gate.Gate, passed: int) -> str:
+    what = {"reached": "only reached and unproven findings fail", "off": "no finding fails"}.get(which, "")
+    return f"gate: {which} ({what} a test or the run); it let {_count(passed, 'finding')} pass"
 
 
 def _verdict(result: RunResult, policy_unreadable: bool) -> str:

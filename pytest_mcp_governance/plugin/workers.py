@@ -25,15 +25,23 @@ from pytest_mcp_governance.plugin.attempts import Attempt
 from pytest_mcp_governance.plugin.audit import Audit
 from pytest_mcp_governance.plugin.environment import secret_values
 from pytest_mcp_governance.plugin.failures import Judgement
+from pytest_mcp_governance.plugin.gate import Unaudited
+from pytest_mcp_governance.plugin.gating import SHARED
 from pytest_mcp_governance.plugin.marker import Terms
 from pytest_mcp_governance.plugin.options import Settings
-from pytest_mcp_governance.plugin.sources import PolicySource, policy_sources, tighter_mode
+from pytest_mcp_governance.plugin.sources import PolicySource, default_policy, policy_sources, tighter_mode
 
 if TYPE_CHECKING:
     from pytest_mcp_governance.session.control import Recorder, RunResult
 
-_SHARED = "mcp_governance"  # key in xdist's workerinput and workeroutput
 _KEEP_RUNS = 10
+_NAMED = 3  # unaudited tests that a worker names to the controller
+
+
+NO_POLICY = (
+    "a gate was asked for (mcp_governance_gate), but there is no policy to judge by: write governance.policy.yaml at "
+    "rootdir, name one with --mcp-governance-policy, or leave the gate out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +100,11 @@ class Recording:
         self._attempts: Counter[str] = Counter()
         self._is_controller = False
         self._worker_recorded = False
+        self._workers_unaudited: Unaudited | None = None
 
     @property
     def is_worker(self) -> bool:
-        return _SHARED in getattr(self._config, "workerinput", {})
+        return SHARED in getattr(self._config, "workerinput", {})
 
     # -- a test attempt ------------------------------------------------------------------------------------------
 
@@ -107,6 +116,8 @@ class Recording:
         """
         self.end()
         sources = policy_sources(policy, terms, self.settings, self._rootdir)
+        if not sources and self.settings.gating.needs_policy:
+            raise ConfigurationError(NO_POLICY)
         mode = tighter_mode(terms, self.settings, sources)
         recorder = self._started()
         nodeid = attempts.full_node_id(item)
@@ -123,10 +134,23 @@ class Recording:
             mode=mode,
         )
         self._attempts[nodeid] += 1  # an attempt that could not begin is noted as one that did not run
-        judgement = Judgement(recorder, _heading(sources, reply))
+        judgement = Judgement(recorder, _heading(sources, reply), self.settings.gating.gate)
         audit = Audit(recorder, judgement, agent=terms.agent, servers=servers, rootdir=self._rootdir)
         self.running = Running(attempt, audit, judgement)
         return self.running
+
+    def check_policy(self) -> None:
+        """After collection: a gate that was asked for needs a policy, from a setting, a mark or a fixture.
+
+        Raises:
+            pytest.UsageError: no selected test can have one. In xdist's workers each test says so instead, because
+                an error there would only read as a crash.
+        """
+        if not self.settings.gating.needs_policy or self.is_worker or self._is_controller:
+            return
+        found = default_policy(self.settings, self._rootdir) is not None
+        if not found and not any(attempts.may_bring_a_policy(item) for item in self.selected):
+            raise pytest.UsageError(f"mcp-governance: {NO_POLICY}")
 
     def note_not_run(self, item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:
         """Remember how a test ended whose audit never began, so that the evidence does not miss it."""
@@ -200,6 +224,7 @@ class Recording:
                 env_secrets=secret_values(os.environ),
                 environment=(("pytest", pytest.__version__),),
                 keep_runs=0 if os.environ.get("CI") else _KEEP_RUNS,
+                stated=self.settings.gating.stated(),
             )
         )
 
@@ -207,16 +232,27 @@ class Recording:
         chosen = attempts.selection(self.collected, self.selected)
         recorder.selection(
             selected=chosen.selected,
-            unaudited=chosen.unaudited,
+            unaudited=len(chosen.unaudited),
             deselected=chosen.deselected,
             collection=chosen.collection,
+            require=self.settings.gating.require,
         )
+
+    @property
+    def unaudited(self) -> Unaudited | None:
+        """The selected tests that ask for no audit, where that is not allowed; from workers where they collect."""
+        if not self.settings.gating.require:
+            return None
+        if self._is_controller:
+            return self._workers_unaudited
+        chosen = attempts.selection(self.collected, self.selected)
+        return Unaudited(len(chosen.unaudited), len(self.selected), chosen.unaudited[:_NAMED])
 
     def _where(self) -> Place:
         if self._place is None:
             shared = getattr(self._config, "workerinput", {})
             if self.is_worker:
-                told = shared[_SHARED]
+                told = shared[SHARED]
                 self._place = Place(told["run"], Path(told["run_dir"]), shared["workerid"], told["controller_pid"])
             else:
                 run = f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
@@ -230,32 +266,38 @@ class Recording:
         """Controller: pass the run's place to a worker that is about to start."""
         self._is_controller = True
         place = self._where()
-        workerinput[_SHARED] = {
+        workerinput[SHARED] = {
             "run": place.run,
             "run_dir": str(place.run_dir),
             "controller_pid": place.controller_pid,
+            "gating": self.settings.gating.for_workers(),
         }
 
     def tell_controller(self) -> None:
         """Worker: hand over what only this process knows."""
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
-            output[_SHARED] = {
+            unaudited = self.unaudited
+            output[SHARED] = {
                 "problems": list(self.problems),
                 "late": list(self.late_findings),
                 "policy_unreadable": self.policy_unreadable,
                 "recorded": self._recorder is not None,
+                "unaudited": [unaudited.count, unaudited.selected, list(unaudited.first)] if unaudited else None,
                 "not_run": [[test.name, test.nodeid, test.outcome, test.failure] for test in self._never_begun()],
             }
 
     def hear_worker(self, name: str, output: Mapping[str, object] | None, error: object) -> None:
         """Controller: a worker has ended."""
-        told = cast(Mapping[str, Any], (output or {}).get(_SHARED, {}))
+        told = cast(Mapping[str, Any], (output or {}).get(SHARED, {}))
         for problem in told.get("problems", ()):
             self.add_problem(problem)
         self.late_findings += told.get("late", ())
         self.policy_unreadable |= bool(told.get("policy_unreadable"))
         self._worker_recorded |= bool(told.get("recorded"))
+        if told.get("unaudited"):  # every worker collects the same tests
+            count, selected, first = told["unaudited"]
+            self._workers_unaudited = Unaudited(count, selected, tuple(first))
         for name, nodeid, outcome, failure in told.get("not_run", ()):
             self._not_run[nodeid] = NotRun(name, nodeid, outcome, failure)
         if error and self._where().run_dir.exists():

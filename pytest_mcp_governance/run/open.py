@@ -149,7 +149,7 @@ def _close_digest(run_dir: Path) -> str | None:
 
 
 def _circumstances(config: RecorderConfig, previous: str | None) -> Mapping[str, object]:
-    known: dict[str, object] = {}
+    known: dict[str, object] = dict(config.stated)
     if previous is not None:
         known["previous"] = previous
     commit = _git(config.rootdir, "rev-parse", "HEAD")

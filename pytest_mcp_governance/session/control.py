@@ -155,6 +155,7 @@ class Recorder:
         collection: str,
         shard: str | None = None,
         group: str | None = None,
+        require: bool = False,
     ) -> None:
         """Say which tests this run set out to do."""
         self.call(
@@ -165,6 +166,7 @@ class Recorder:
             collection=collection,
             shard=shard,
             group=group,
+            require=require or None,
         )
 
     def start_test(

@@ -1,6 +1,7 @@
 """What a recorder is told at its start, over its stdin: never through its environment or `ps`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -35,6 +36,7 @@ class RecorderConfig:
         env_secrets: values to look for in what is recorded, so that the report withholds them; kept in memory only.
         environment: facts about the test run for the open record, such as pytest's version.
         keep_runs: how many runs to keep, 0 for all.
+        stated: what else the open statement says of the run, such as its gate.
     """
 
     run: str
@@ -49,6 +51,7 @@ class RecorderConfig:
     env_secrets: tuple[str, ...] = field(default=(), repr=False)
     environment: tuple[tuple[str, str], ...] = ()
     keep_runs: int = 10
+    stated: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One line for the recorder's stdin."""

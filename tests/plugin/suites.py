@@ -5,11 +5,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from pytest_mcp_governance.cli import main
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import FolderSource
+from pytest_mcp_governance.evidence.statements import read_bundle
 
 SERVERS = Path(__file__).parents[1] / "servers"
 READ_ONLY = """\
@@ -64,6 +68,27 @@ class Ended:
         """All records of the only run, main's segment first."""
         (run,) = self.runs
         return list(EvidenceReader(FolderSource(run)).records())
+
+    @property
+    def opened(self) -> Mapping[str, object]:
+        """The predicate of the signed open statement."""
+        (run,) = self.runs
+        return read_bundle((run / "open.sigstore.json").read_bytes()).predicate
+
+    @property
+    def page(self) -> str:
+        """The page of the report, without the evidence behind it."""
+        report = (self.folder / "governance-report.html").read_text(encoding="utf-8")
+        return report.partition("<!--mcp-governance-evidence-v1-->")[0]
+
+    def verified(self, *require: str) -> tuple[int, dict[str, Any]]:
+        """Exit status and result of `mcp-governance verify` on the report, trusting whoever signed it."""
+        said, report = 0, {"signer": ""}
+        for arguments in ((), ("--trust={signer}", *(f"--require={text}" for text in require))):
+            typed = [text.format_map(report) for text in arguments]
+            ended = CliRunner().invoke(main, ["verify", str(self.folder / "governance-report.html"), "--json", *typed])
+            said, report = ended.exit_code, json.loads(ended.output)
+        return said, report
 
     def of_type(self, kind: str) -> list[Mapping[str, object]]:
         return [record for record in self.records if record["type"] == kind]

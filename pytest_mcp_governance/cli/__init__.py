@@ -7,7 +7,7 @@ import importlib
 
 import click
 
-_COMMANDS = ("countersign", "doctor", "keygen", "verify")
+_COMMANDS = ("countersign", "doctor", "keygen", "report", "verify")
 
 
 class _LazyGroup(click.Group):

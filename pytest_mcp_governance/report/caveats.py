@@ -39,6 +39,18 @@ def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[
     return (*found, *_always(run, evidence, facts))
 
 
+def brief(run: RunSummary, evidence: Evidence) -> str:
+    """The same in one sentence or two, for texts that have no room for reasons."""
+    beyond = ["anything that did not pass the recorder", "that answers were true", "how production behaves"]
+    left = [f"{why[:1].lower()}{why[1:]}" for _, why in _tests_left_out(run, evidence)]
+    if count := evidence.withheld.values:
+        left.append(f"{counted(count, 'value')} {'is' if count == 1 else 'are'} withheld from the report.")
+    rest = " ".join(sentence(x) for x in left)
+    return f"Not proven: {', '.join(beyond)}, or what code of the same user did meanwhile." + (
+        f" {rest}" if rest else ""
+    )
+
+
 def _always(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[str, str], ...]:
     where = ", ".join(facts.environment[:2] or evidence.platforms[:1]) or "a test machine"
     named = {s.name for s in evidence.servers} | {c.request.server for c in evidence.calls}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
           "November", "December")  # fmt: skip
 
@@ -11,6 +13,12 @@ def clock(us: int, *, fine: bool = False) -> str:
     seconds, rest = divmod(us, 1_000_000)
     hours, minutes, seconds = seconds // 3600 % 24, seconds // 60 % 60, seconds % 60
     return f"{hours:02}:{minutes:02}:{seconds:02}" + (f".{rest // 1000:03}" if fine else "")
+
+
+def rfc3339(us: int) -> str:
+    """`2026-11-23T06:15:02.250Z` from microseconds since 1970."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def day(t: str) -> str:

@@ -1,4 +1,4 @@
-"""What the closing run knows about itself and no ledger record says: status, signer, profile, roots.
+"""What no ledger record says: what the closing run knows about itself, and what a check of its file came to.
 
 Values only; nothing is read, counted or judged here.
 """
@@ -47,3 +47,38 @@ class RunFacts:
     verify_command: str = "mcp-governance verify governance-report.html --trust SHA256:…"
     judged: bool = True
     status_reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known of a run's file beside its records, for texts that are shown elsewhere.
+
+    Args:
+        file: name of the report or run folder, as a reader would give it to `verify`.
+        run: run id.
+        status: of the close statement; empty where the run was not closed.
+        outcome: what the verifier said ("VERIFIED"); empty where nobody has verified it yet.
+        meaning: the outcome in a few words.
+        problems: what the verifier named, one line each.
+        signer: `SHA256:` fingerprint of the key that signed.
+        open_digest: hex SHA-256 of the open statement's payload.
+        close_digest: the same of the close statement; empty where there is none.
+        commit: of the sources under test, as the open statement names it; empty where it names none.
+        dirty: there were changes beside that commit.
+        started_on: RFC 3339, as the run claims.
+        finished_on: RFC 3339, as the run claims; empty where it was not closed.
+    """
+
+    file: str
+    run: str
+    status: str
+    outcome: str = ""
+    meaning: str = ""
+    problems: tuple[str, ...] = ()
+    signer: str = ""
+    open_digest: str = ""
+    close_digest: str = ""
+    commit: str = ""
+    dirty: bool = False
+    started_on: str = ""
+    finished_on: str = ""

@@ -24,7 +24,7 @@ rules:
 """
 # Plugins of the development environment that say nothing about ours and take their time to load.
 _ELSEWHERE = ("playwright", "base_url", "asyncio", "randomly", "timeout", "hypothesispytest")
-_AGENT = '''
+AGENT = '''
 import json, subprocess
 
 def run_agent(command, *calls):
@@ -105,7 +105,7 @@ class Suite:
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester
         self.folder = pytester.path
-        self.write("scripted.py", _AGENT)
+        self.write("scripted.py", AGENT)
         self.write("governance.policy.yaml", READ_ONLY)
         self.declare("plain", "books")
 

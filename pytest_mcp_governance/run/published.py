@@ -1,0 +1,129 @@
+"""Opens a report or run folder to tell of it elsewhere: verified first, and never with more than the ticket shows.
+
+What others read in a pull request was not asked for, so a run folder, or a report that holds everything, is told as
+its ticket would be. Leaves out every format (`report`) but how a summary grows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_mcp_governance.evidence.outcome import Outcome, Report
+from pytest_mcp_governance.evidence.reader import EvidenceReader
+from pytest_mcp_governance.evidence.source import FilteredSource
+from pytest_mcp_governance.evidence.target import open_target
+from pytest_mcp_governance.evidence.verify import verify
+from pytest_mcp_governance.policy.detectors import builtin_secrets
+from pytest_mcp_governance.report.collect import collect
+from pytest_mcp_governance.report.facts import Checked
+from pytest_mcp_governance.report.markdown import SUMMARY_BYTES, markdown
+from pytest_mcp_governance.report.model import Evidence
+from pytest_mcp_governance.run.withhold import withhold
+
+_NO_CLAIM = (Outcome.TAMPERED, Outcome.MALFORMED)
+_MEANING = {
+    Outcome.VERIFIED: "unaltered since recorded, and signed by a key you trust.",
+    Outcome.INCOMPLETE: "what is there is unaltered, but it is not the whole run.",
+    Outcome.UNTRUSTED: "unaltered since recorded, but signed by no key that was named as trusted.",
+    Outcome.REQUIREMENT: "unaltered since recorded, but a requirement is not met.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A run as others may see it."""
+
+    evidence: Evidence
+    checked: Checked
+
+
+def verified(
+    target: str | os.PathLike[str], *, trust: Sequence[str] = (), require: Sequence[str] = ()
+) -> tuple[Report, Published | None]:
+    """Verify a report or run folder and open it for telling.
+
+    Args:
+        target: a report or run folder.
+        trust: as for `verify`.
+        require: as for `verify`.
+
+    Returns:
+        What the verifier says; and the run, or None where nothing that the file says may be repeated.
+    """
+    report = verify(target, trust=trust, require=require)
+    if report.outcome in _NO_CLAIM:
+        return report, None
+    path = Path(target)
+    told = path / "report.html" if (path / "report.html").is_file() else path
+    if told is not path and verify(told).close_digest != report.close_digest:
+        told = path  # not this run's report; what it withholds says nothing about this run
+    checked = Checked(
+        file=path.name,
+        run=report.run,
+        status=report.status,
+        outcome=report.outcome.name,
+        meaning=_MEANING[report.outcome],
+        problems=tuple(str(p) for p in report.problems if p.outcome is not Outcome.UNTRUSTED),
+        signer=report.signer,
+        open_digest=report.open_digest,
+        close_digest=report.close_digest,
+        started_on=report.started_on,
+        finished_on=report.finished_on,
+    )
+    return report, published(told, checked)
+
+
+def published(target: Path, checked: Checked, *, secrets: Set[str] = frozenset()) -> Published:
+    """Open a run for telling without verifying it, as the process does that has just seen it closed.
+
+    Args:
+        target: its report or run folder.
+        checked: what is known of it; its commit is read from the open statement.
+        secrets: values that are told nowhere.
+
+    Raises:
+        EvidenceError: it cannot be read.
+    """
+    source = open_target(target)
+    hidden = withhold(EvidenceReader(source), secrets=secrets, detects_secret=_holds_secret, full=False)
+    reader = EvidenceReader(FilteredSource(source, hidden.disclosures, hidden.omitted_blobs))
+    commit, dirty = _commit(reader)
+    return Published(collect(reader), replace(checked, commit=commit, dirty=dirty))
+
+
+def append_summary(path: Path, told: Published) -> bool:
+    """Append the run's Markdown to a job's summary, as far as the summary has room for it.
+
+    Args:
+        path: the file that `GITHUB_STEP_SUMMARY` names; made where it is missing.
+        told: the run.
+
+    Returns:
+        Whether there was room.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)
+    text = markdown(told.evidence, told.checked, max_bytes=room).encode() + b"\n"
+    if len(text) > room:
+        return False
+    with path.open("ab") as file:
+        file.write(text)
+    return True
+
+
+def _commit(reader: EvidenceReader) -> tuple[str, bool]:
+    opened = reader.open or {}
+    predicate = opened.get("predicate")
+    source = predicate.get("source") if isinstance(predicate, Mapping) else None
+    if not isinstance(source, Mapping) or not isinstance(source.get("commit"), str):
+        return "", False
+    return str(source["commit"]), source.get("dirty") is not False
+
+
+def _holds_secret(text: str) -> bool:
+    return bool(builtin_secrets(text))

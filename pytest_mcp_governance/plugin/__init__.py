@@ -40,6 +40,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def _check(settings: options.Settings) -> str:
     from pytest_mcp_governance.plugin.servers import read_servers
+    from pytest_mcp_governance.plugin.shards import read_shard
     from pytest_mcp_governance.plugin.terminal import printable
 
     parts = []
@@ -53,6 +54,9 @@ def _check(settings: options.Settings) -> str:
     if settings.mode is not None:
         parts.append(f"mode {settings.mode}")
     parts += settings.gating.parts()
+    shard = read_shard(settings.shard, settings.group, os.environ)
+    if shard is not None:
+        parts.append(f"shard {shard}")
     parts.append(f"{settings.report} report")
     parts.append(f"signing key {settings.signing_key}" if settings.signing_key else "no signing key")
     return printable(f"mcp-governance: {', '.join(parts)}")

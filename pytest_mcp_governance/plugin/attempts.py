@@ -13,10 +13,16 @@ import pytest
 
 from pytest_mcp_governance.plugin.lifecycle import is_audited
 
+_ENCODING = ("utf-8", "surrogatepass")
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was collected and what of it was selected; names without parameters, sorted."""
+    """What was collected and what of it was selected; names without parameters, sorted.
+
+    `collection` is SHA-256 (hex) over the sorted names of all audited tests that were collected, each with a newline:
+    the names that shards selected hash to it when together they are the whole.
+    """
 
     selected: tuple[str, ...]
     unaudited: tuple[str, ...]
@@ -70,12 +76,12 @@ def may_bring_a_policy(item: pytest.Item) -> bool:
 def selection(collected: Sequence[pytest.Item], selected: Sequence[pytest.Item]) -> Selection:
     names = test_names(collected)
     audited = [item for item in selected if is_audited(item)]
-    everything = "".join(f"{name}\n" for name in sorted(names.values()))
+    everything = {names[full_node_id(item)] for item in collected if is_audited(item)}
     return Selection(
         selected=_sorted_names(audited, names),
         unaudited=_sorted_names([item for item in selected if not is_audited(item)], names),
         deselected=len(collected) - len(selected),
-        collection=hashlib.sha256(everything.encode("utf-8", "surrogatepass")).hexdigest(),
+        collection=hashlib.sha256("".join(f"{name}\n" for name in sorted(everything)).encode(*_ENCODING)).hexdigest(),
     )
 
 

@@ -26,6 +26,7 @@ Mode = Literal["enforce", "observe"]
 ReportProfile = Literal["ticket", "full"]
 
 KEY_VARIABLE = "MCP_GOVERNANCE_SIGNING_KEY"
+ATTEMPT_VARIABLE = "MCP_GOVERNANCE_ATTEMPT"
 DEFAULT_POLICY = "governance.policy.yaml"
 DEFAULT_SERVERS = "mcp.json"
 DEFAULT_REPORT = "governance-report.html"
@@ -41,7 +42,13 @@ _HELP = {
     "report_path": f"where the report goes (default: {DEFAULT_REPORT} at rootdir)",
     "gate": "which unexpected findings fail their test and the run: any; reached, which lets blocked ones pass; off. "
     "The evidence is the same (default: any)",
+    "shard": "which shard this run is, such as 2/4 (default: what GitLab, CircleCI or Buildkite say). It records the "
+    "shard and chooses no test: choose with -k, or with a plugin such as pytest-split (--splits 4 --group 2). Paths "
+    "give each shard another collection, and the union of such shards cannot be checked",
+    "group": "what the shards of one pipeline share and `mcp-governance merge` holds them together by (default: the "
+    "run, pipeline, workflow or build of GitHub, GitLab, CircleCI or Buildkite)",
 }
+_METAVARS = {"shard": "N/TOTAL", "group": "ID"}
 _FLAGS = {"require": "fail the run where a selected test asks for no audit"}
 # Compiled where they are used: this module is loaded in every run of pytest.
 _KEY_BLOCK = r"-----BEGIN|PRIVATE KEY|[\r\n]"
@@ -60,6 +67,8 @@ class Settings:
     signing_key: str | None
     report: ReportProfile
     report_path: Path
+    shard: str | None
+    group: str | None
     configured: bool
     gating: Gating
 
@@ -73,7 +82,7 @@ def add_options(parser: pytest.Parser) -> None:
             dest=f"mcp_governance_{name}",
             default=None,
             choices=choices,
-            metavar=None if choices else "PATH",
+            metavar=None if choices else _METAVARS.get(name, "PATH"),
             help=text,
         )
         parser.addini(f"mcp_governance_{name}", text, type="string", default="")
@@ -87,12 +96,13 @@ def read_settings(config: pytest.Config) -> Settings:
 
     Raises:
         pytest.UsageError: a value outside its choices, a file that is not there or no key, a folder that the
-            report cannot be written to, or key material in place of a key's path.
+            report cannot be written to, a shard or group that cannot be used, or key material in place of a key's path.
     """
     given = {name: setting(config, name) for name in _HELP}
     policy, servers = (_input_file(given[name], name) for name in ("policy", "servers"))
     report_path = given["report_path"]
     gating = told_by_controller(config) or _gating(given, config)
+    shard, group = _shard(given["shard"], given["group"])
     return Settings(
         policy=policy,
         policy_from_option=given["policy"] is not None and given["policy"].from_option,
@@ -101,6 +111,8 @@ def read_settings(config: pytest.Config) -> Settings:
         signing_key=_signing_key(given["signing_key"], config),
         report=cast(ReportProfile, _choice(given["report"], "report") or "ticket"),
         report_path=_output_file(report_path) if report_path else config.rootpath / DEFAULT_REPORT,
+        shard=shard,
+        group=group,
         configured=any(given.values()) or bool(os.environ.get(KEY_VARIABLE)) or gating != Gating(),
         gating=gating,
     )
@@ -161,6 +173,19 @@ def _choice(given: Given | None, name: str) -> str | None:
             f"mcp-governance: mcp_governance_{name} is {given.value!r}; it must be one of {', '.join(_CHOICES[name])}"
         )
     return given.value
+
+
+def _shard(shard: Given | None, group: Given | None) -> tuple[str | None, str | None]:
+    spec, named = (given.value if given is not None else None for given in (shard, group))
+    if spec or named or ATTEMPT_VARIABLE in os.environ:
+        from pytest_mcp_governance.plugin.shards import read_attempt, read_shard
+
+        try:
+            read_attempt(os.environ)
+            read_shard(spec, named, os.environ)
+        except GovernanceError as error:
+            raise pytest.UsageError(f"mcp-governance: {error}") from None
+    return spec, named
 
 
 def _signing_key(given: Given | None, config: pytest.Config) -> str | None:

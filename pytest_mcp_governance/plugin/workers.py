@@ -32,6 +32,7 @@ from pytest_mcp_governance.plugin.options import Settings
 from pytest_mcp_governance.plugin.sources import PolicySource, default_policy, policy_sources, tighter_mode
 
 if TYPE_CHECKING:
+    from pytest_mcp_governance.plugin.shards import Shard
     from pytest_mcp_governance.session.control import Recorder, RunResult
 
 _KEEP_RUNS = 10
@@ -98,6 +99,7 @@ class Recording:
         self._names: dict[str, str] | None = None
         self._not_run: dict[str, NotRun] = {}
         self._attempts: Counter[str] = Counter()
+        self._shard: Shard | None = None
         self._is_controller = False
         self._worker_recorded = False
         self._workers_unaudited: Unaudited | None = None
@@ -206,10 +208,12 @@ class Recording:
     def _start(self) -> Recorder:
         if sys.platform == "win32":
             raise ConfigurationError("pytest-mcp-governance records on Linux and macOS only, not on Windows")
+        from pytest_mcp_governance.plugin.shards import read_shard, stated
         from pytest_mcp_governance.session.control import Recorder
         from pytest_mcp_governance.session.settings import RecorderConfig
 
         place = self._where()
+        self._shard = read_shard(self.settings.shard, self.settings.group, os.environ)
         return Recorder.start(
             RecorderConfig(
                 run=place.run,
@@ -224,7 +228,7 @@ class Recording:
                 env_secrets=secret_values(os.environ),
                 environment=(("pytest", pytest.__version__),),
                 keep_runs=0 if os.environ.get("CI") else _KEEP_RUNS,
-                stated=self.settings.gating.stated(),
+                stated=self.settings.gating.stated() | stated(self._shard, os.environ),
             )
         )
 
@@ -236,6 +240,7 @@ class Recording:
             deselected=chosen.deselected,
             collection=chosen.collection,
             require=self.settings.gating.require,
+            shard=self._shard.fields() if self._shard is not None else None,
         )
 
     @property
@@ -304,6 +309,13 @@ class Recording:
             self.add_problem(f"worker {name} ended before its tests did")
 
     # -- the end of the run --------------------------------------------------------------------------------------
+
+    def open_for_shard(self) -> None:
+        """Open the run though no audited test ran here: a shard without any must not look like one that is missing."""
+        if self._recorder is not None or self._is_controller or (self.is_worker and self._where().run_dir.exists()):
+            return
+        with self.keeping_problems("this shard could not be recorded"):
+            self._started()
 
     def finish(self, incomplete: str) -> None:
         """Close what this process opened; serially and in the controller that is the run.

@@ -153,19 +153,17 @@ class Recorder:
         unaudited: int,
         deselected: int,
         collection: str,
-        shard: str | None = None,
-        group: str | None = None,
+        shard: Mapping[str, object] | None = None,
         require: bool = False,
     ) -> None:
-        """Say which tests this run set out to do."""
+        """Say which tests this run set out to do; `shard` as the open statement has it."""
         self.call(
             "selection",
             selected=list(selected),
             unaudited=unaudited,
             deselected=deselected,
             collection=collection,
-            shard=shard,
-            group=group,
+            shard=dict(shard) if shard is not None else None,
             require=require or None,
         )
 

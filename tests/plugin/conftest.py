@@ -5,13 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_mcp_governance.plugin.shards import VARIABLES
 from tests.plugin.suites import Suite
 
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Suite]:
     monkeypatch.delenv("MCP_GOVERNANCE_SIGNING_KEY", raising=False)
-    monkeypatch.delenv("CI", raising=False)
+    for name in ("CI", *VARIABLES):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.syspath_prepend(pytester.path)
     yield Suite(pytester)
     sys.modules.pop("scripted", None)

@@ -113,10 +113,10 @@ def _gate(which: gate.Gate, passed: int) -> str:
 
 
 def _verdict(result: RunResult, policy_unreadable: bool) -> str:
-    if not result.tests:
-        return "verdict: no audited test was selected here"
     if not result.judged and policy_unreadable:
         return "NOT JUDGED: the policy could not be read (see above)"
+    if not result.tests:
+        return "verdict: no audited test was selected here"
     if not result.judged:
         return (
             "NOT JUDGED: no policy. Write governance.policy.yaml at rootdir, or name one with --mcp-governance-policy"

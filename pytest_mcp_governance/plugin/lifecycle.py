@@ -137,6 +137,7 @@ class Lifecycle:
                 )
         return report
 
+    @pytest.hookimpl(tryfirst=True)  # before whoever writes the report's properties into a file, or sends them
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when not in ("setup", "call"):  # teardown, or "???" of a test that took its worker down
             self._finished.add(report.nodeid)
@@ -147,7 +148,7 @@ class Lifecycle:
         if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # its outcome, unknown to pytest
             self.recording.end("rerun")
         elif report.when == "teardown":
-            self.recording.end()
+            report.user_properties = [*report.user_properties, *self.recording.end()]
 
     # -- pytest-xdist ----------------------------------------------------------------------------------------------
 
@@ -164,8 +165,13 @@ class Lifecycle:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        if self._recording is not None:
-            self._recording.ending = True
+        recording = self._recording
+        if recording is not None:
+            recording.ending = True
+            if recording.has_evidence and not recording.is_worker:
+                from pytest_mcp_governance.plugin.properties import name_the_run
+
+                name_the_run(self._config, recording.run)
         result = yield
         if self._is_shard():
             self.recording.open_for_shard()
@@ -206,7 +212,7 @@ class Lifecycle:
         recording = self._recording
         if recording is None or recording.is_worker or (recording.result is None and not self._failing):
             return
-        from pytest_mcp_governance.plugin import terminal
+        from pytest_mcp_governance.plugin import github, terminal
 
         terminalreporter.section("mcp governance")
         for line in terminal.summary(
@@ -218,6 +224,13 @@ class Lifecycle:
             which=recording.settings.gating.gate,
         ):
             terminalreporter.write_line(line)
+        if (
+            recording.result is not None
+            and recording.result.tests
+            and github.is_asked_for(self.settings.github, os.environ)
+        ):
+            for line in github.tell(recording.result, self._failing, self._config.rootpath, os.environ):
+                terminalreporter.write_line(line)
 
 
 def is_audited(item: pytest.Item) -> bool:

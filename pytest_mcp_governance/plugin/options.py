@@ -31,7 +31,12 @@ DEFAULT_POLICY = "governance.policy.yaml"
 DEFAULT_SERVERS = "mcp.json"
 DEFAULT_REPORT = "governance-report.html"
 
-_CHOICES = {"mode": ("enforce", "observe"), "report": ("ticket", "full"), "gate": ("any", "reached", "off")}
+_CHOICES = {
+    "mode": ("enforce", "observe"),
+    "report": ("ticket", "full"),
+    "gate": ("any", "reached", "off"),
+    "github": ("auto", "off"),
+}
 _HELP = {
     "policy": f"policy file (default: {DEFAULT_POLICY} at rootdir; none: NOT JUDGED)",
     "mode": "enforce blocks a denied call and fails its test, whatever the policy says; observe asks that every "
@@ -47,6 +52,8 @@ _HELP = {
     "give each shard another collection, and the union of such shards cannot be checked",
     "group": "what the shards of one pipeline share and `mcp-governance merge` holds them together by (default: the "
     "run, pipeline, workflow or build of GitHub, GitLab, CircleCI or Buildkite)",
+    "github": "auto: in a GitHub job, annotate findings and append the run to the job's summary; off: neither "
+    "(default: auto)",
 }
 _METAVARS = {"shard": "N/TOTAL", "group": "ID"}
 _FLAGS = {"require": "fail the run where a selected test asks for no audit"}
@@ -71,6 +78,7 @@ class Settings:
     group: str | None
     configured: bool
     gating: Gating
+    github: Literal["auto", "off"]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -115,6 +123,7 @@ def read_settings(config: pytest.Config) -> Settings:
         group=group,
         configured=any(given.values()) or bool(os.environ.get(KEY_VARIABLE)) or gating != Gating(),
         gating=gating,
+        github=cast('Literal["auto", "off"]', _choice(given["github"], "github") or "auto"),
     )
 
 

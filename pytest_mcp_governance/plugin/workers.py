@@ -29,6 +29,7 @@ from pytest_mcp_governance.plugin.gate import Unaudited
 from pytest_mcp_governance.plugin.gating import SHARED
 from pytest_mcp_governance.plugin.marker import Terms
 from pytest_mcp_governance.plugin.options import Settings
+from pytest_mcp_governance.plugin.properties import Properties, of_attempt
 from pytest_mcp_governance.plugin.sources import PolicySource, default_policy, policy_sources, tighter_mode
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Running:
     attempt: Attempt
     audit: Audit
     judgement: Judgement
+    policy_sha256: str
     reports: list[pytest.TestReport] = field(default_factory=list)
 
 
@@ -105,6 +107,10 @@ class Recording:
         self._workers_unaudited: Unaudited | None = None
 
     @property
+    def run(self) -> str:
+        return self._where().run
+
+    @property
     def is_worker(self) -> bool:
         return SHARED in getattr(self._config, "workerinput", {})
 
@@ -138,7 +144,7 @@ class Recording:
         self._attempts[nodeid] += 1  # an attempt that could not begin is noted as one that did not run
         judgement = Judgement(recorder, _heading(sources, reply), self.settings.gating.gate)
         audit = Audit(recorder, judgement, agent=terms.agent, servers=servers, rootdir=self._rootdir)
-        self.running = Running(attempt, audit, judgement)
+        self.running = Running(attempt, audit, judgement, str(reply["policy_sha256"] or ""))
         return self.running
 
     def check_policy(self) -> None:
@@ -160,19 +166,32 @@ class Recording:
         ended = attempts.outcome(reports), attempts.failure_text(reports)
         self._not_run[nodeid] = NotRun(self._name_of(nodeid), nodeid, *ended)
 
-    def end(self, outcome: str | None = None) -> None:
-        """Record how the running attempt ended, once; with no outcome, what its reports so far come to."""
+    def end(self, outcome: str | None = None) -> Properties:
+        """Record how the running attempt ended, once; with no outcome, what its reports so far come to.
+
+        Returns what the attempt says of itself in files of other tools.
+        """
         running, self.running = self.running, None
         if running is None or self._recorder is None:
-            return
+            return []
         with self.keeping_problems(f"{running.attempt.name} could not be ended in the evidence"):
-            found = self._recorder.end_test(
+            ended = self._recorder.end_test(
                 outcome=outcome or attempts.outcome(running.reports),
                 failure=attempts.failure_text(running.reports),
             )
-            text = running.judgement.late(found)
+            text = running.judgement.late(ended.findings)
             if text is not None:
                 self.late_findings.append(f"{running.attempt.name}: {text}")
+            place = self._where()
+            return of_attempt(
+                ended,
+                run=place.run,
+                segment=place.segment,
+                attempt=running.attempt.number,
+                policy=running.policy_sha256,
+                agents=running.audit.agents,
+            )
+        return []
 
     def _name_of(self, nodeid: str) -> str:
         if self._names is None:

@@ -64,6 +64,15 @@ class RunResult:
         return cls(**values)  # type: ignore[arg-type]  # written by run.close from the same names
 
 
+@dataclass(frozen=True, slots=True)
+class EndedTest:
+    """What a test attempt came to: its findings, its tool calls and how many of them were denied."""
+
+    findings: Sequence[FindingFields]
+    calls: int
+    denied: int
+
+
 class Recorder:
     """One recorder, seen from the process whose tests it records."""
 
@@ -238,9 +247,10 @@ class Recorder:
         """The data accesses of this test attempt, in order."""
         return cast(list[dict[str, object]], self.call("accesses"))
 
-    def end_test(self, *, outcome: str, failure: str | None) -> list[FindingFields]:
-        """End the test attempt; connections still open are closed first. Return its findings."""
-        return cast(list[FindingFields], self.call("end_test", outcome=outcome, failure=failure))
+    def end_test(self, *, outcome: str, failure: str | None) -> EndedTest:
+        """End the test attempt; connections still open are closed first."""
+        told = cast(dict[str, object], self.call("end_test", outcome=outcome, failure=failure))
+        return EndedTest(**told)  # type: ignore[arg-type]  # written by the recorder from the same names
 
     def not_run(self, *, name: str, nodeid: str, outcome: str, failure: str | None) -> None:
         """Record a selected test whose audit never began: skipped, or stopped by an error in its setup."""

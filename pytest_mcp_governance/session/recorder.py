@@ -227,7 +227,11 @@ class RecorderService:
         trial.record("test", fields)
         self._segment.checkpoint(sync=True)
         self._trial = None
-        return [finding_fields(f) for f in findings]
+        return {
+            "findings": [finding_fields(f) for f in findings],
+            "calls": len(trial.calls),
+            "denied": sum(call.verdict == "deny" and not call.forwarded for call in trial.calls),
+        }
 
     async def _op_not_run(self, arguments: Mapping[str, object]) -> object:
         test = (str(arguments["name"]), 1)

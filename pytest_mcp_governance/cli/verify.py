@@ -4,29 +4,20 @@ Leaves out all checking (`evidence.verify`). Everything printed from inside the 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from pytest_mcp_governance.cli.usage import MAX_CHARACTERS, check
+from pytest_mcp_governance.evidence import wording
 from pytest_mcp_governance.evidence.outcome import Outcome, Problem, Report
-from pytest_mcp_governance.evidence.recount import STATES
 from pytest_mcp_governance.evidence.requirements import parse_requirements
 from pytest_mcp_governance.evidence.safe_text import safe
 from pytest_mcp_governance.evidence.trust import load_trust
 from pytest_mcp_governance.evidence.verify import verify
 
-_MEANING = {
-    Outcome.VERIFIED: "unaltered since recorded, and signed by a key you trust.",
-    Outcome.TAMPERED: "something contradicts a signature or a digest. Do not rely on this file.",
-    Outcome.MALFORMED: "this is not evidence.",
-    Outcome.INCOMPLETE: "what is there is unaltered, but it is not the whole run.",
-    Outcome.UNTRUSTED: "consistent. Signer unknown: see `mcp-governance keygen`.",
-    Outcome.REQUIREMENT: "unaltered since recorded, but a requirement is not met.",
-}
-_MISMATCH = "consistent, but not signed by a key you trust."
 _MAX_PROBLEMS = 20
 _JSON_FIELDS = (
     "run status records sealed withheld omitted trusted_time signer trusted open_digest close_digest "
@@ -92,10 +83,7 @@ def _as_json(report: Report) -> dict[str, object]:
 
 
 def _words(report: Report, target: Path, *, trusting: bool) -> Iterator[str]:
-    meaning = _MEANING[report.outcome]
-    if report.outcome is Outcome.UNTRUSTED and trusting:
-        meaning = _MISMATCH
-    yield f"{report.outcome.name}: {meaning}"
+    yield f"{report.outcome.name}: {wording.meaning(report.outcome, trusting=trusting)}"
     yield f"  file       {safe(str(target))}"
     if report.run:
         yield from _facts(report)
@@ -107,10 +95,11 @@ def _words(report: Report, target: Path, *, trusting: bool) -> Iterator[str]:
 def _facts(report: Report) -> Iterator[str]:
     yield f"  run        {report.run} ({report.status or 'not closed'})"
     yield f"  records    {_records(report)}"
-    yield f"  left out   {_number(report.withheld, 'value')} withheld, {_number(report.omitted, 'blob')} omitted"
+    withheld, omitted = wording.number(report.withheld, "value"), wording.number(report.omitted, "blob")
+    yield f"  left out   {withheld} withheld, {omitted} omitted"
     if report.verdict is not None:
-        yield f"  tests      {_tests(report)}"
-        yield f"  findings   {_findings(report.findings)}"
+        yield f"  tests      {wording.tests(report)}"
+        yield f"  findings   {wording.findings(report.findings)}"
         yield f"  verdict    {report.verdict.value}"
     confirmed = "trusted" if report.trusted else "not confirmed"
     yield f"  signer     {report.signer} ({confirmed})"
@@ -127,26 +116,7 @@ def _records(report: Report) -> str:
     if report.outcome is Outcome.TAMPERED:  # what came before the contradiction is no longer worth a claim
         return f"{report.records:,} read before something was wrong" if report.records else "none could be checked"
     sealed = "all sealed" if report.sealed == report.records else f"{report.sealed:,} sealed"
-    return f"{report.records:,} in {_number(len(report.segments), 'segment')}, {sealed}"
-
-
-def _tests(report: Report) -> str:
-    outcomes = ", ".join(f"{number:,} {outcome}" for outcome, number in report.tests.items()) or "none"
-    if "selected" not in report.selection:
-        return outcomes
-    return f"{outcomes}; {report.selection['audited']:,} of {report.selection['selected']:,} selected audited"
-
-
-def _findings(findings: Mapping[str, Mapping[str, int]]) -> str:
-    parts = []
-    for state in STATES:
-        row = findings.get(state, {})
-        seen = [f"{row[column]:,} {word}" for column, word in _COLUMNS if row.get(column)]
-        parts.append(f"{state} {' + '.join(seen) or '0'}")
-    return ", ".join(parts)
-
-
-_COLUMNS = (("enforce", "unexpected"), ("observe", "observed"), ("expected", "expected"))
+    return f"{report.records:,} in {wording.number(len(report.segments), 'segment')}, {sealed}"
 
 
 def _problems(problems: tuple[Problem, ...]) -> Iterator[str]:
@@ -154,7 +124,3 @@ def _problems(problems: tuple[Problem, ...]) -> Iterator[str]:
         yield f"  {problem.outcome.name.lower():<10} {safe(str(problem), MAX_CHARACTERS)}"
     if len(problems) > _MAX_PROBLEMS:
         yield f"  … and {len(problems) - _MAX_PROBLEMS:,} more problems (--json shows all)"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

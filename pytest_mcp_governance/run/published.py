@@ -76,11 +76,13 @@ def verified(
     return report, published(told, checked)
 
 
-def published(target: Path, checked: Checked, *, secrets: Set[str] = frozenset()) -> Published:
+def published(
+    target: str | os.PathLike[str] | bytes, checked: Checked, *, secrets: Set[str] = frozenset()
+) -> Published:
     """Open a run for telling without verifying it, as the process does that has just seen it closed.
 
     Args:
-        target: its report or run folder.
+        target: its report, the bytes of it, or its run folder.
         checked: what is known of it; its commit is read from the open statement.
         secrets: values that are told nowhere.
 

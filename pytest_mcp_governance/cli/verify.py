@@ -37,7 +37,7 @@ _JSON_FIELDS = (
     "--require",
     multiple=True,
     metavar="WHAT",
-    help="passed, no-withheld, timestamp, commit=…, policy=…, challenge=…, close=…; commas separate several.",
+    help="passed, no-withheld, timestamp, commit=…, policy=…, floor=…, challenge=…, close=…; commas separate several.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context

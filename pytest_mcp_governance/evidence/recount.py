@@ -5,7 +5,7 @@ withheld values change nothing. Leaves out comparing (see `verify`).
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 STATES = ("reached", "blocked", "unproven")
 _MODES = ("enforce", "observe")
@@ -27,6 +27,7 @@ class Recount:
         self._started: set[Attempt] = set()
         self._outcomes: dict[Attempt, str] = {}
         self._policies: dict[Attempt | None, str | None] = {}
+        self._floors: dict[Attempt | None, tuple[str, ...]] = {}
         self._findings: Counter[tuple[str, str]] = Counter()
         self._denials: dict[str, str] = {}
         self._referred: set[str] = set()
@@ -46,6 +47,7 @@ class Recount:
         elif kind == "policy":
             digest = record.get("sha256")
             self._policies[_attempt(record)] = digest if isinstance(digest, str) else None
+            self._floors[_attempt(record)] = tuple(_floors(record))
         elif kind == "gap":
             self.gaps += 1
 
@@ -85,6 +87,13 @@ class Recount:
     def policies(self) -> tuple[str, ...]:
         """Digests of the effective policies, sorted."""
         return tuple(sorted({digest for digest in self._policies.values() if digest is not None}))
+
+    @property
+    def floors(self) -> tuple[str, ...]:
+        """Digests of the floors, sorted; empty where some test that was judged had none."""
+        if not all(self._floors.values()):
+            return ()
+        return tuple(sorted({digest for digests in self._floors.values() for digest in digests}))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -145,6 +154,13 @@ class Recount:
             count = record.get(key)
             if isinstance(count, int):
                 self._selection[key] = count
+
+
+def _floors(record: Mapping[str, object]) -> Iterator[str]:
+    sources = record.get("sources")
+    for source in sources if isinstance(sources, list) else ():
+        if isinstance(source, dict) and source.get("kind") == "floor" and isinstance(source.get("blob"), str):
+            yield source["blob"]
 
 
 def _attempt(record: Mapping[str, object]) -> Attempt | None:

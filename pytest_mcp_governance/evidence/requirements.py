@@ -11,7 +11,7 @@ from pytest_mcp_governance.evidence.recount import Recount
 from pytest_mcp_governance.evidence.safe_text import safe
 
 PLAIN = ("passed", "no-withheld", "timestamp")
-VALUED = ("commit", "policy", "challenge", "close")
+VALUED = ("commit", "policy", "floor", "challenge", "close")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -62,6 +62,8 @@ def unmet(requirement: Requirement, facts: Facts) -> str | None:
             return _commit(facts.opened, requirement.value)
         case "policy":
             return _policy(facts.count, requirement.value)
+        case "floor":
+            return _floor(facts.count, requirement.value)
         case "challenge":
             same = facts.opened.get("challenge") == requirement.value
             return None if same else f"the run answers {_seen(facts.opened.get('challenge'))}"
@@ -75,7 +77,7 @@ def _parse(part: str) -> Requirement:
     if name in PLAIN and not equals:
         return Requirement(name)
     if name in VALUED and value:
-        if name in ("policy", "close") and _HEX64.fullmatch(value.removeprefix("sha256:")) is None:
+        if name in ("policy", "floor", "close") and _HEX64.fullmatch(value.removeprefix("sha256:")) is None:
             raise EvidenceError(f"Requirement `{name}=` takes a SHA-256 digest of 64 hex characters.")
         return Requirement(name, value)
     known = ", ".join([*PLAIN, *(f"{name}=…" for name in VALUED)])
@@ -113,6 +115,15 @@ def _policy(count: Recount, wanted: str) -> str | None:
     if count.policies != (wanted.removeprefix("sha256:"),):
         return f"the run was judged by {', '.join(map(safe, count.policies))}"
     return None
+
+
+def _floor(count: Recount, wanted: str) -> str | None:
+    if not count.judged:
+        return "not every test was judged by a policy"
+    if not count.floors:
+        return "not every test had a floor"
+    same = count.floors == (wanted.removeprefix("sha256:"),)
+    return None if same else f"the floor was {', '.join(map(safe, count.floors))}"
 
 
 def _seen(value: object) -> str:

@@ -7,6 +7,7 @@ is loaded with the first audited test.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
 
@@ -31,7 +32,29 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_HEADER] = _check(settings)
     lifecycle = Lifecycle(config, settings)
     config.stash[LIFECYCLE] = lifecycle
-    config.pluginmanager.register(lifecycle, "mcp_governance_lifecycle")
+    if config.pluginmanager.register(lifecycle, "mcp_governance_lifecycle") is None:
+        # Half a plugin would record and never fail a run.
+        raise pytest.UsageError(
+            "mcp-governance: `-p no:mcp_governance_lifecycle` blocks the part of the plugin that fails runs; turn off "
+            "the whole of it with `-p no:mcp_governance`"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, int | None]:
+    """A floor or a requirement on the command line is not met by a pytest that runs no test, such as addopts=--help."""
+    status = yield
+    lifecycle = config.stash.get(LIFECYCLE, None)
+    tested = lifecycle is not None and lifecycle.tested
+    if status == pytest.ExitCode.OK and not tested and not hasattr(config, "workerinput"):
+        from pytest_mcp_governance.plugin.given import on_command_line
+
+        if any(on_command_line(config, name) for name in ("floor", "require")):
+            raise pytest.UsageError(
+                "mcp-governance: pytest ends with success without having run a test, so there is nothing that the "
+                "floor or --mcp-governance-require could hold for; look for an option such as --collect-only in addopts"
+            )
+    return status
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -33,8 +33,14 @@ def option_name(name: str) -> str:
 
 
 def setting(config: pytest.Config, name: str) -> Given | None:
-    """What was given for a setting that takes a text; None where nothing was."""
+    """What was given for a setting that takes a text; None where nothing was.
+
+    Raises:
+        pytest.UsageError: an option without a text, as an unset variable in a script leaves it.
+    """
     option = config.getoption(f"mcp_governance_{name}", default=None)
+    if option is not None and not str(option).strip():
+        raise pytest.UsageError(f"mcp-governance: {option_name(name)} is empty; give it a value or leave it out")
     if option:
         return Given(str(option), config.invocation_params.dir, True, on_command_line(config, name))
     value = config.getini(f"mcp_governance_{name}")

@@ -46,6 +46,11 @@ class Lifecycle:
         self._failing: tuple[str, ...] = ()
 
     @property
+    def tested(self) -> bool:
+        """Whether any test came to its end."""
+        return bool(self._finished)
+
+    @property
     def recording(self) -> Recording:
         """What this process records; made, and its code loaded, when something has to be recorded or told."""
         if self._recording is None:
@@ -203,6 +208,9 @@ class Lifecycle:
         recording.finish(why)
         if not recording.is_worker:
             gating = recording.settings.gating
+            unpassed = recording.never_passed if gating.bound and session.exitstatus == pytest.ExitCode.OK else 0
+            if unpassed:
+                recording.add_problem(f"pytest reports success, but {unpassed} audited tests did not pass")
             self._failing = gate.reasons(
                 recording.result, recording.problems, recording.late_findings, gating.gate, recording.unaudited
             )

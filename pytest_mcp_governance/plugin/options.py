@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Literal, cast
 import pytest
 
 from pytest_mcp_governance.errors import GovernanceError
-from pytest_mcp_governance.plugin.gating import Gating, told_by_controller
-from pytest_mcp_governance.plugin.given import Given, flag, option_name, setting
+from pytest_mcp_governance.plugin.gating import Gating, read_gating, told_by_controller
+from pytest_mcp_governance.plugin.given import Given, option_name, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_mcp_governance.plugin.gate import Gate
 
 Mode = Literal["enforce", "observe"]
@@ -54,8 +52,10 @@ _HELP = {
     "run, pipeline, workflow or build of GitHub, GitLab, CircleCI or Buildkite)",
     "github": "auto: in a GitHub job, annotate findings and append the run to the job's summary; off: neither "
     "(default: auto)",
+    "floor": "policy that every audited test is judged by as well, from outside the change under test: a file, or "
+    "git:REV:PATH such as git:origin/main:governance.policy.yaml",
 }
-_METAVARS = {"shard": "N/TOTAL", "group": "ID"}
+_METAVARS = {"shard": "N/TOTAL", "group": "ID", "floor": "FILE|git:REV:PATH"}
 _FLAGS = {"require": "fail the run where a selected test asks for no audit"}
 # Compiled where they are used: this module is loaded in every run of pytest.
 _KEY_BLOCK = r"-----BEGIN|PRIVATE KEY|[\r\n]"
@@ -109,7 +109,8 @@ def read_settings(config: pytest.Config) -> Settings:
     given = {name: setting(config, name) for name in _HELP}
     policy, servers = (_input_file(given[name], name) for name in ("policy", "servers"))
     report_path = given["report_path"]
-    gating = told_by_controller(config) or _gating(given, config)
+    gate = cast("Gate | None", _choice(given["gate"], "gate"))
+    gating = told_by_controller(config) or read_gating(config, given, gate)
     shard, group = _shard(given["shard"], given["group"])
     return Settings(
         policy=policy,
@@ -141,14 +142,6 @@ def check_policy_file(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise pytest.UsageError(f"mcp-governance: policy {path} cannot be read: {_cause(error)}") from None
     return f"{policy.name} sha256:{policy.sha256[:12]} ({policy.mode})"
-
-
-def _gating(given: Mapping[str, Given | None], config: pytest.Config) -> Gating:
-    return Gating(
-        gate=cast("Gate | None", _choice(given["gate"], "gate")) or "any",
-        asked=given["gate"] is not None,
-        require=flag(config, "require"),
-    )
 
 
 def _input_file(given: Given | None, name: str) -> Path | None:

@@ -19,7 +19,7 @@ from pytest_mcp_governance.plugin.options import DEFAULT_POLICY, Mode, Settings
 @dataclass(frozen=True, slots=True)
 class PolicySource:
     name: str
-    kind: Literal["file", "marker", "inline"]
+    kind: Literal["file", "marker", "inline", "floor"]
     text: str
 
 
@@ -32,7 +32,7 @@ def default_policy(settings: Settings, rootdir: Path) -> Path | None:
 
 
 def policy_sources(value: object, terms: Terms, settings: Settings, rootdir: Path) -> tuple[PolicySource, ...]:
-    """Bring together what the fixture `mcp_audit_policy` gave, the option, and the test's marks.
+    """Bring together what the fixture `mcp_audit_policy` gave, the option, the test's marks and the floor.
 
     Raises:
         PolicyError: a file that cannot be read.
@@ -45,6 +45,10 @@ def policy_sources(value: object, terms: Terms, settings: Settings, rootdir: Pat
         if option not in sources:
             sources.append(option)
     sources += [_from_file(path, "marker", rootdir) for path in terms.policies]
+    floor = settings.gating.floor
+    if floor is not None:
+        # Last, so that of two that refuse a call the suite's own is named; whatever the others say, it applies.
+        sources.append(PolicySource(floor.name, "floor", floor.text))
     return tuple(sources)
 
 

@@ -156,7 +156,7 @@ class Recording:
         """
         if not self.settings.gating.needs_policy or self.is_worker or self._is_controller:
             return
-        found = default_policy(self.settings, self._rootdir) is not None
+        found = default_policy(self.settings, self._rootdir) is not None or self.settings.gating.floor is not None
         if not found and not any(attempts.may_bring_a_policy(item) for item in self.selected):
             raise pytest.UsageError(f"mcp-governance: {NO_POLICY}")
 
@@ -358,6 +358,13 @@ class Recording:
 
     def _never_begun(self) -> list[NotRun]:
         return [test for nodeid, test in sorted(self._not_run.items()) if nodeid not in self._attempts]
+
+    @property
+    def never_passed(self) -> int:
+        """Audited tests that failed, or whose call never came: no run in which pytest reports success has any."""
+        recorded = self.result.tests if self.result is not None else {}
+        begun = sum(recorded.get(outcome, 0) for outcome in ("failed", "error"))
+        return begun or sum(test.outcome in ("failed", "error") for test in self._never_begun())
 
     def _record_not_run(self, recorder: Recorder) -> None:
         for test in self._never_begun():

@@ -14,7 +14,7 @@ from pytest_mcp_governance.policy.data import DataScope
 from pytest_mcp_governance.policy.matching import Glob, ToolPattern
 from pytest_mcp_governance.policy.verdicts import Mode
 
-SourceKind = Literal["file", "marker", "inline"]
+SourceKind = Literal["file", "marker", "inline", "floor"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,14 @@ def _opened(statement: object) -> tuple[tuple[str, str], ...]:
     predicate = statement.get("predicate") if isinstance(statement, Mapping) else None
     if not isinstance(predicate, Mapping):
         return ()
-    labels = {"source": "Source", "ci": "Pipeline", "shard": "Shard", "challenge": "Challenge", "gate": "Gate"}
+    labels = {
+        "source": "Source",
+        "ci": "Pipeline",
+        "shard": "Shard",
+        "challenge": "Challenge",
+        "gate": "Gate",
+        "floor": "Floor",
+    }
     found = ((label, _stated(predicate.get(key))) for key, label in labels.items())
     return tuple((label, said) for label, said in found if said)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pytest_mcp_governance.cli import main
+from pytest_mcp_governance.cli.verify import command as verify  # loaded before any inner run, which would unload it
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import FolderSource
 from pytest_mcp_governance.evidence.statements import read_bundle
@@ -86,7 +86,7 @@ class Ended:
         said, report = 0, {"signer": ""}
         for arguments in ((), ("--trust={signer}", *(f"--require={text}" for text in require))):
             typed = [text.format_map(report) for text in arguments]
-            ended = CliRunner().invoke(main, ["verify", str(self.folder / "governance-report.html"), "--json", *typed])
+            ended = CliRunner().invoke(verify, [str(self.folder / "governance-report.html"), "--json", *typed])
             said, report = ended.exit_code, json.loads(ended.output)
         return said, report
 

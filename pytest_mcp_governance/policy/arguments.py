@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_mcp_governance.policy.operators import ABSENT, KNOWN, MAKERS, NOT_SUPPORTED, Limit, OperatorError
 from pytest_mcp_governance.policy.places import Paths
@@ -90,7 +90,9 @@ def make_argument_rule(name: str, operators: Mapping[str, object]) -> ArgumentRu
     if not isinstance(optional, bool):
         raise OperatorError(f"optional needs true or false, not {optional!r}", "optional")
     limits = tuple(
-        MAKERS[operator](operators[operator]) for operator in KNOWN if operator in operators and operator in MAKERS
+        replace(MAKERS[operator](operators[operator]), value=operators[operator])
+        for operator in KNOWN
+        if operator in operators and operator in MAKERS
     )
     _no_contradiction(operators)
     return ArgumentRule(name, optional, limits)

@@ -64,12 +64,16 @@ class OperatorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One operator: its name, what it demands in words, its test, and the nearest value that would pass."""
+    """One operator: its name, what it demands in words, its test, the nearest value that would pass, and its text.
+
+    `value` is the operator's value as the policy writes it.
+    """
 
     operator: str
     demand: str
     passes: Callable[[object, Paths], bool] = field(repr=False, compare=False)
     nearest: Callable[[object], str] = field(repr=False, compare=False)
+    value: object = field(default=None, repr=False, compare=False)
 
 
 def seen_text(value: object) -> str:
@@ -81,7 +85,9 @@ def seen_text(value: object) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool)  # finite however long it is; math.isfinite fails on long ones
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _nothing(value: object) -> str:

@@ -57,6 +57,13 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, in
     return status
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+    status = yield
+    lifecycle = config.stash.get(LIFECYCLE, None)
+    return status if lifecycle is None else lifecycle.gated(status)
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:
     return config.stash.get(_HEADER, None)
 

@@ -7,6 +7,7 @@ records is loaded when the first test asks for it: a run without audited tests l
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -44,6 +45,7 @@ class Lifecycle:
         self._ended_collection = False
         self._finished: set[str] = set()
         self._failing: tuple[str, ...] = ()
+        self._summarised = False
 
     @property
     def tested(self) -> bool:
@@ -62,9 +64,10 @@ class Lifecycle:
 
     # -- collection ------------------------------------------------------------------------------------------------
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self._collected = tuple(items)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
+        self._collected = tuple(items)  # a wrapper, so that no plugin has deselected anything yet
+        return (yield)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._selected = tuple(session.items)
@@ -117,7 +120,7 @@ class Lifecycle:
         if ours is not None:
             from pytest_mcp_governance.plugin.failures import end_at_the_users_line, lead_with_the_finding
 
-            if not self._config.getoption("fulltrace"):
+            if not self._config.getoption("fulltrace", False):
                 end_at_the_users_line(ours)
         report = yield
         if ours is not None:
@@ -177,12 +180,31 @@ class Lifecycle:
                 from pytest_mcp_governance.plugin.properties import name_the_run
 
                 name_the_run(self._config, recording.run)
-        result = yield
-        if self._is_shard():
-            self.recording.open_for_shard()
-        if self._recording is not None:
-            self._finish(session, self._recording)
-        return result
+        try:
+            return (yield)
+        finally:  # another hook may raise, pytest.exit("…", returncode=0) among others: the run ends all the same
+            if self._is_shard():
+                self.recording.open_for_shard()
+            if self._recording is not None or self._missed(session):
+                self._finish(session, self.recording)
+
+    def _missed(self, session: pytest.Session) -> bool:
+        """Whether audited tests were selected and pytest reports success, although not one of them ended."""
+        if session.exitstatus != pytest.ExitCode.OK or self._config.getoption("collectonly"):
+            return False
+        return len(self._finished) < session.testscollected and any(map(is_audited, self._selected))
+
+    def gated(self, status: int | pytest.ExitCode) -> int | pytest.ExitCode:
+        """The exit status to end with, whatever others made of it after the run was judged; says why if nobody did."""
+        if not self._failing:
+            return status
+        from pytest_mcp_governance.plugin import gate
+        from pytest_mcp_governance.plugin.terminal import printable
+
+        if not self._summarised:  # no terminal plugin, --no-summary, or an error in another hook
+            for reason in self._failing:
+                print(printable(f"mcp-governance: run fails: {reason}"), file=sys.stderr)
+        return gate.exit_status(status, self._failing)
 
     def _is_shard(self) -> bool:
         """Whether this run is to be accounted for as a shard even where no audited test ran in it.
@@ -203,7 +225,8 @@ class Lifecycle:
         from pytest_mcp_governance.plugin import gate
 
         why = gate.incomplete(session, len(self._finished))
-        if why and session.exitstatus == pytest.ExitCode.OK and recording.has_evidence and not recording.is_worker:
+        concerned = recording.has_evidence or any(map(is_audited, self._selected))
+        if why and session.exitstatus == pytest.ExitCode.OK and concerned and not recording.is_worker:
             recording.add_problem(f"pytest reports success, but {why}")
         recording.finish(why)
         if not recording.is_worker:
@@ -222,6 +245,7 @@ class Lifecycle:
             return
         from pytest_mcp_governance.plugin import github, terminal
 
+        self._summarised = True
         terminalreporter.section("mcp governance")
         for line in terminal.summary(
             recording.result,

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytest_mcp_governance.cli.verify import command as verify  # loaded before 
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import FolderSource
 from pytest_mcp_governance.evidence.statements import read_bundle
+from pytest_mcp_governance.evidence.verify import verify
 
 SERVERS = Path(__file__).parents[1] / "servers"
 READ_ONLY = """\
@@ -90,6 +92,20 @@ class Ended:
             said, report = ended.exit_code, json.loads(ended.output)
         return said, report
 
+    @property
+    def outcome(self) -> str:
+        """What `verify` makes of the report for a reader who trusts whoever signed it; "" where there is none."""
+        report = self.folder / "governance-report.html"
+        if not report.exists():
+            return ""
+        return verify(report, trust=[verify(report).signer]).outcome.name
+
+    def settle(self) -> None:
+        """Wait until the recorder that a lost process left behind has closed the run."""
+        until = time.monotonic() + 30
+        while list((self.folder / ".mcp-governance" / "runs").glob("*.control")) and time.monotonic() < until:
+            time.sleep(0.05)
+
     def of_type(self, kind: str) -> list[Mapping[str, object]]:
         return [record for record in self.records if record["type"] == kind]
 
@@ -125,11 +141,11 @@ class Suite:
     def test(self, body: str, name: str = "test_inner.py") -> None:
         self.write(name, f"import pytest\nfrom scripted import *\n\n{body}")
 
-    def run(self, *args: str, workers: int = 0, with_plugins: tuple[str, ...] = ()) -> Ended:
-        """Run the suite; in this process unless workers or a plugin from elsewhere take part."""
+    def run(self, *args: str, workers: int = 0, with_plugins: tuple[str, ...] = (), apart: bool = False) -> Ended:
+        """Run the suite; in this process unless workers, a plugin from elsewhere or `apart` ask for one of its own."""
         quiet = [f"-pno:{name}" for name in _ELSEWHERE if name not in with_plugins]
         parallel = [f"-n{workers}"] if workers else []
-        apart = bool(workers or with_plugins)
+        apart = bool(workers or with_plugins or apart)
         run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess
         result = run(*quiet, *parallel, *args)
         text = result.stdout.str() + result.stderr.str()

@@ -40,9 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, int | None]:
-    """A floor or a requirement on the command line is not met by a pytest that runs no test, such as addopts=--help."""
+    """The last word on the exit status, whatever other hooks made of it after the run was judged.
+
+    A floor or a requirement on the command line is not met by a pytest that runs no test, such as addopts=--help.
+    """
     status = yield
     lifecycle = config.stash.get(LIFECYCLE, None)
     tested = lifecycle is not None and lifecycle.tested
@@ -54,13 +57,6 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, in
                 "mcp-governance: pytest ends with success without having run a test, so there is nothing that the "
                 "floor or --mcp-governance-require could hold for; look for an option such as --collect-only in addopts"
             )
-    return status
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
-    status = yield
-    lifecycle = config.stash.get(LIFECYCLE, None)
     return status if lifecycle is None else lifecycle.gated(status)
 
 

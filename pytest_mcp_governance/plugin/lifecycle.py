@@ -194,9 +194,9 @@ class Lifecycle:
             return False
         return len(self._finished) < session.testscollected and any(map(is_audited, self._selected))
 
-    def gated(self, status: int | pytest.ExitCode) -> int | pytest.ExitCode:
+    def gated(self, status: int | None) -> int | None:
         """The exit status to end with, whatever others made of it after the run was judged; says why if nobody did."""
-        if not self._failing:
+        if status is None or not self._failing:
             return status
         from pytest_mcp_governance.plugin import gate
         from pytest_mcp_governance.plugin.terminal import printable

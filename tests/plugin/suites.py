@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from pytest_mcp_governance.cli.verify import command as verify  # loaded before any inner run, which would unload it
+from pytest_mcp_governance.evidence import verify as verifier
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import FolderSource
 from pytest_mcp_governance.evidence.statements import read_bundle
-from pytest_mcp_governance.evidence.verify import verify
 
 SERVERS = Path(__file__).parents[1] / "servers"
 READ_ONLY = """\
@@ -98,7 +98,7 @@ class Ended:
         report = self.folder / "governance-report.html"
         if not report.exists():
             return ""
-        return verify(report, trust=[verify(report).signer]).outcome.name
+        return verifier.verify(report, trust=[verifier.verify(report).signer]).outcome.name
 
     def settle(self) -> None:
         """Wait until the recorder that a lost process left behind has closed the run."""

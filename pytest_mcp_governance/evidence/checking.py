@@ -38,6 +38,7 @@ class CheckedRun:
         later: the later statements that can be used.
         problems: what is wrong so far.
         notes: what a reader should know though it is not wrong.
+        blob_bytes: what its blobs unpacked to.
     """
 
     opened: statements.Bundle
@@ -52,6 +53,12 @@ class CheckedRun:
     later: tuple[Later, ...] = ()
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    blob_bytes: int = 0
+
+    @property
+    def sealed(self) -> int:
+        """Number of records that a signature covers."""
+        return sum(_sealed(walked, self.closed) for walked in self.walked.values())
 
     @property
     def unreliable(self) -> bool:
@@ -59,20 +66,24 @@ class CheckedRun:
         return worst(tuple(self.problems)) in UNRELIABLE
 
 
-def check_run(evidence: Source) -> CheckedRun:
+def check_run(evidence: Source, *, max_blob_bytes: int = MAX_BLOBS_BYTES) -> CheckedRun:
     """Check a run from its open statement to its later statements.
+
+    Args:
+        evidence: where the run is.
+        max_blob_bytes: what its blobs may unpack to, together.
 
     Raises:
         EvidenceError: it cannot be read as a run at all.
     """
-    return _Check(evidence).run()
+    return _Check(evidence, max_blob_bytes).run()
 
 
 class _Check:
     """One check, from the first step to the last."""
 
-    def __init__(self, evidence: Source) -> None:
-        self._source = evidence
+    def __init__(self, evidence: Source, max_blob_bytes: int) -> None:
+        self._source, self._max_blob_bytes = evidence, max_blob_bytes
         self._paths = evidence.paths()
         self._problems: list[Problem] = []
         self._notes: list[str] = []
@@ -184,11 +195,10 @@ class _Check:
         referred = run.policy_blobs.union(*(walked.blobs for walked in run.walked.values()))
         omitted = run.closed.omitted if run.closed is not None else frozenset()
         present = {name for kind, name in map(_classified, self._paths) if kind == "blob"}
-        total = 0
         for digest in sorted(present):
             found, size = _hash(self._source.chunks(names.blob_path(digest)))
-            total += size
-            if total > MAX_BLOBS_BYTES:
+            run.blob_bytes += size
+            if run.blob_bytes > self._max_blob_bytes:
                 self._add(Outcome.MALFORMED, f"the blobs unpack to more than {MAX_BLOBS_BYTES} bytes")
                 return
             if found != digest:
@@ -229,6 +239,13 @@ class _Check:
 
 def _broken(walked: Walked) -> bool:
     return walked.problem is not None and walked.problem.outcome in UNRELIABLE
+
+
+def _sealed(walked: Walked, close: closing.Close | None) -> int:
+    listed = close.segments.get(walked.name) if close is not None else None
+    if listed is not None and (listed.lines, listed.root) == (walked.lines, walked.root):
+        return walked.lines
+    return min(walked.sealed, walked.lines)
 
 
 def _reach(run: CheckedRun) -> str:

@@ -78,7 +78,7 @@ def read_close(data: bytes, opened: statements.Bundle, identity: PublicKey, run:
         finished_on=predicate.get("finishedOn"),
         segments=dict(_segments(predicate.get("segments"))),
         omitted=frozenset(_omitted(predicate.get("omitted"))),
-        subjects=dict(_subjects(bundle.payload.get("subject"))),
+        subjects=read_subjects(bundle.payload.get("subject")),
         predicate=predicate,
     )
 
@@ -145,11 +145,16 @@ def _omitted(listed: object) -> Iterator[str]:
         yield digest
 
 
-def _subjects(listed: object) -> Iterator[tuple[str, object]]:
-    seen: set[object] = set()
+def read_subjects(listed: object) -> dict[str, object]:
+    """The subjects of a statement: name -> digest.
+
+    Raises:
+        CloseError: MALFORMED: one is named badly or twice.
+    """
+    found: dict[str, object] = {}
     for entry in listed if isinstance(listed, list) else ():
         name = entry.get("name") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or name in seen:
-            raise CloseError(Outcome.MALFORMED, "the close statement names a subject badly or twice")
-        seen.add(name)
-        yield name, entry.get("digest")
+        if not isinstance(name, str) or name in found:
+            raise CloseError(Outcome.MALFORMED, "a statement names a subject badly or twice")
+        found[name] = entry.get("digest")
+    return found

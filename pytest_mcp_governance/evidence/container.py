@@ -19,7 +19,8 @@ from pytest_mcp_governance.evidence import names
 MARKER = b"<!--mcp-governance-evidence-v1-->\n"
 TAIL = b"</body></html>\n"
 GZIP_HEADER = bytes.fromhex("1f8b08000000000000ff")  # RFC 1952: deflate, no name, mtime 0, system unknown
-_ITEM = re.compile(rb'<script type="text/plain" data-path="([a-z0-9./-]{1,200})">([A-Za-z0-9+/]*={0,2})</script>\n')
+_ITEM = re.compile(rb'<script type="text/plain" data-path="([a-z0-9./-]{1,400})">([A-Za-z0-9+/]*={0,2})</script>\n')
+_TAIL_OF_ITEM = b"</script>\n"
 MAX_ITEM_BYTES = 1_073_741_824
 _SLICE = 262_144  # base64 characters decoded at a time; a multiple of four
 
@@ -122,7 +123,9 @@ def item_list(items: Iterable[tuple[str, bytes]]) -> bytes:
         items: path and base64 text; close and later statements are left out.
     """
     return b"".join(
-        f"{hashlib.sha256(text).hexdigest()} {path}\n".encode("ascii") for path, text in sorted(items) if _listed(path)
+        f"{hashlib.sha256(text).hexdigest()} {path}\n".encode("ascii")
+        for path, text in sorted(items)
+        if names.is_listed(path)
     )
 
 
@@ -159,7 +162,7 @@ def split(data: Buffer) -> Layout:
     items: list[Item] = []
     while match := _ITEM.match(data, position):
         path = match[1].decode("ascii")
-        if names.classify(path) is None:
+        if not names.is_item(path):
             raise EvidenceError(f"Item {path!r} is none that format v1 knows.")
         if items and items[-1].path >= path:
             raise EvidenceError(f"Item {path!r} is out of order or there twice.")
@@ -173,16 +176,43 @@ def split(data: Buffer) -> Layout:
     return Layout(view_end, tuple(items))
 
 
-def listed_items(data: Buffer, layout: Layout) -> bytes:
-    """The item list of a file that was split."""
-    lines = []
-    for item in layout.items:
-        if _listed(item.path):
-            digest = hashlib.sha256()
-            for start in range(item.start, item.end, _SLICE):
-                digest.update(data[start : min(start + _SLICE, item.end)])
-            lines.append(f"{digest.hexdigest()} {item.path}\n".encode("ascii"))
-    return b"".join(lines)
+def item_digests(data: Buffer, layout: Layout) -> dict[str, str]:
+    """SHA-256 (hex) of the base64 text of every item that the item list covers, in the order of the file."""
+    return {item.path: item_digest(data, item) for item in layout.items if names.is_listed(item.path)}
+
+
+def list_of(digests: Iterable[tuple[str, str]]) -> bytes:
+    """The item list from paths and digests, in this order."""
+    return b"".join(f"{digest} {path}\n".encode("ascii") for path, digest in digests)
+
+
+def item_digest(data: Buffer, item: Item) -> str:
+    """SHA-256 (hex) of the base64 text of an item."""
+    digest = hashlib.sha256()
+    for start in range(item.start, item.end, _SLICE):
+        digest.update(data[start : min(start + _SLICE, item.end)])
+    return digest.hexdigest()
+
+
+def merged(view: bytes, parts: Iterable[tuple[str, Buffer, Item]], statement: bytes) -> Iterator[bytes]:
+    """The file of a group, some bytes at a time: every item as it is in the file that it comes from.
+
+    Args:
+        view: the group's page, without marker.
+        parts: path in the group, and where its text is; sorted by path.
+        statement: the signed group statement.
+
+    Raises:
+        EvidenceError: the view holds the marker.
+    """
+    if MARKER in view:
+        raise EvidenceError("The view may not contain the evidence marker.")
+    yield from (view, MARKER, _element(names.GROUP, encode_stored(statement)))  # before every path in runs/
+    for path, data, item in parts:
+        yield _head(path)
+        yield from _slices(data, item.start, item.end)
+        yield _TAIL_OF_ITEM
+    yield TAIL
 
 
 def decode_item(data: Buffer, item: Item) -> Iterator[bytes]:
@@ -192,7 +222,7 @@ def decode_item(data: Buffer, item: Item) -> Iterator[bytes]:
         EvidenceError: not strict base64, not the fixed gzip header, damaged, followed by more bytes, larger than
             1 GiB, or an item outside the item list that is not in its one form.
     """
-    if _listed(item.path):
+    if names.is_listed(item.path):
         yield from _bounded(data, item)
         return
     whole = b"".join(_bounded(data, item))
@@ -237,10 +267,6 @@ def _inflate(inflate: "zlib._Decompress", packed: bytes, path: str) -> Iterator[
         packed = inflate.unconsumed_tail or inflate.unused_data
 
 
-def _listed(path: str) -> bool:
-    return path != names.CLOSE and not path.startswith("statements/")
-
-
 def _slices(data: Buffer, start: int, end: int) -> Iterator[bytes]:
     for position in range(start, end, _SLICE):
         yield data[position : min(position + _SLICE, end)]
@@ -251,4 +277,4 @@ def _head(path: str) -> bytes:
 
 
 def _element(path: str, text: bytes) -> bytes:
-    return _head(path) + text + b"</script>\n"
+    return _head(path) + text + _TAIL_OF_ITEM

@@ -70,6 +70,32 @@ class Endorsement:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardReport:
+    """A run in a group: which shard and attempt it is, and what its records come to.
+
+    Args:
+        superseded: a later attempt of the same shard is in the group; this one counts all the same.
+        status: of its close statement, "" where it was not closed.
+        signer: fingerprint of its own signer, whom nobody has to trust.
+        tests: outcome to number of test attempts.
+        findings: state to counts.
+        judged: every test in it was judged by a policy.
+    """
+
+    index: int
+    total: int
+    attempt: int
+    superseded: bool
+    run: str
+    status: str
+    close_digest: str
+    signer: str
+    tests: Mapping[str, int]
+    findings: Mapping[str, Mapping[str, int]]
+    judged: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of `verify`. Digests are hex; counts are of records, values and blobs.
 
@@ -97,6 +123,9 @@ class Report:
         tests: outcome to number of test attempts.
         selection: selected, audited, unaudited, deselected.
         policies: digests of the effective policies.
+        group: id of a group, "" for a single run. Counts of a group are sums over all its runs, superseded ones
+            included; its close digest is the digest of its statement.
+        shards: the runs of a group, by shard and attempt.
     """
 
     outcome: Outcome
@@ -122,6 +151,8 @@ class Report:
     tests: Mapping[str, int] = field(default_factory=dict)
     selection: Mapping[str, int] = field(default_factory=dict)
     policies: tuple[str, ...] = ()
+    group: str = ""
+    shards: tuple[ShardReport, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -6,6 +6,7 @@ Leaves out checking: whoever needs proof calls `verify`. A torn last line is ski
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from pytest_mcp_governance.errors import EvidenceError
 from pytest_mcp_governance.evidence import disclosures, names, statements, strict_json
@@ -22,6 +23,27 @@ class Withheld:
     """Stands for a committed value whose disclosure (or blob) is not there."""
 
     digest: str
+
+
+class Records(Protocol):
+    """What is read of a run, or of several as one."""
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def segments(self) -> tuple[str, ...]: ...
+
+    @property
+    def open(self) -> Record | None: ...
+
+    def records(self) -> Iterator[Record]: ...
+
+    def reveal(self, value: object) -> object: ...
+
+    def has_disclosure(self, digest: str) -> bool: ...
+
+    def blob(self, digest: str) -> bytes | None: ...
 
 
 class EvidenceReader:

@@ -22,6 +22,7 @@ class Recount:
     def __init__(self) -> None:
         self.gaps = 0
         self.selected: set[str] = set()
+        self.collections: set[str] = set()  # what it was selected from, as each selection names it
         self.unknown = 0
         self._selection: dict[str, int] = {}
         self._started: set[Attempt] = set()
@@ -150,6 +151,8 @@ class Recount:
     def _select(self, record: Mapping[str, object]) -> None:
         names = record.get("selected")
         self.selected.update(name for name in (names if isinstance(names, list) else ()) if isinstance(name, str))
+        collection = record.get("collection")
+        self.collections.update([collection] if isinstance(collection, str) else [])
         for key in ("unaudited", "deselected"):
             count = record.get(key)
             if isinstance(count, int):

@@ -6,8 +6,9 @@ Paths are those of `names`; whatever else lies in a folder is not evidence. Leav
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -143,9 +144,39 @@ class ContainerSource:
     def lines(self, path: str) -> Iterator[bytes]:
         return split_lines(self.chunks(path))
 
+    @cached_property
+    def item_digests(self) -> Mapping[str, str]:
+        """SHA-256 (hex) of the base64 text of every item that the item list covers."""
+        return container.item_digests(self.data, self.layout)
+
     def signed_parts(self) -> SignedParts:
-        view, items = self.view, container.listed_items(self.data, self.layout)
-        return SignedParts(hashlib.sha256(view).hexdigest(), hashlib.sha256(items).hexdigest())
+        items = container.list_of(self.item_digests.items())
+        return SignedParts(hashlib.sha256(self.view).hexdigest(), hashlib.sha256(items).hexdigest())
+
+
+class NestedSource:
+    """One run inside the file of a group, by its own paths. Its page is not there."""
+
+    def __init__(self, group: ContainerSource, run: str) -> None:
+        self._group, self._run = group, run
+
+    def paths(self) -> tuple[str, ...]:
+        prefix = names.in_run(self._run, "")
+        return tuple(path.removeprefix(prefix) for path in self._group.paths() if path.startswith(prefix))
+
+    def read(self, path: str) -> bytes:
+        return join(self.chunks(path))
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        return self._group.chunks(names.in_run(self._run, path))
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        return split_lines(self.chunks(path))
+
+    def signed_parts(self) -> SignedParts:
+        digests = self._group.item_digests
+        own = ((path, digests[names.in_run(self._run, path)]) for path in self.paths() if names.is_listed(path))
+        return SignedParts(None, hashlib.sha256(container.list_of(own)).hexdigest())
 
 
 class FilteredSource:

@@ -5,21 +5,23 @@ and raises nothing.
 """
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_mcp_governance.errors import GovernanceError
-from pytest_mcp_governance.evidence import closing
 from pytest_mcp_governance.evidence.checking import UNRELIABLE, CheckedRun, check_run
+from pytest_mcp_governance.evidence.group import CheckedGroup, check_group, is_group
 from pytest_mcp_governance.evidence.keys import PublicKey
 from pytest_mcp_governance.evidence.later import Later
-from pytest_mcp_governance.evidence.outcome import Endorsement, Outcome, Problem, Report, Verdict, worst
-from pytest_mcp_governance.evidence.recount import Recount
+from pytest_mcp_governance.evidence.outcome import Endorsement, Outcome, Problem, Report, ShardReport, Verdict, worst
+from pytest_mcp_governance.evidence.recount import STATES, Recount
 from pytest_mcp_governance.evidence.requirements import Facts, Requirement, parse_requirements, unmet
 from pytest_mcp_governance.evidence.safe_text import safe
+from pytest_mcp_governance.evidence.shards import Member, shown_group
+from pytest_mcp_governance.evidence.source import ContainerSource
 from pytest_mcp_governance.evidence.target import open_target
 from pytest_mcp_governance.evidence.trust import Trust, load_trust, parse_time
-from pytest_mcp_governance.evidence.walk import Walked
 
 __all__ = ["Outcome", "Problem", "Report", "Verdict", "verify"]
 
@@ -29,7 +31,7 @@ def verify(
     trust: Sequence[Trust | PublicKey | str] = (),
     require: Sequence[str] = (),
 ) -> Report:
-    """Verify a report file, its bytes, or a run folder.
+    """Verify the report of a run or of a group, its bytes, or a run folder.
 
     Args:
         target: path, or the bytes of a single file.
@@ -42,7 +44,10 @@ def verify(
     try:
         trusted = tuple(load_trust(entry) for entry in trust)
         required = parse_requirements(tuple(require))
-        return _run_report(check_run(open_target(target)), trusted, required)
+        source = open_target(target)
+        if isinstance(source, ContainerSource) and is_group(source.paths()):
+            return _group_report(check_group(source, required), trusted)
+        return _run_report(check_run(source), trusted, required)
     except GovernanceError as error:
         return Report(Outcome.MALFORMED, (Problem(Outcome.MALFORMED, safe(str(error), 1_000)),))
     except Exception as error:  # a verifier that dies on hostile bytes would be no verifier
@@ -69,7 +74,7 @@ def _run_report(run: CheckedRun, trust: Sequence[Trust], require: Sequence[Requi
         status=close.status if close else "",
         omitted=len(close.omitted) if close else 0,
         records=sum(walked.lines for walked in run.walked.values()),
-        sealed=sum(_sealed(walked, close) for walked in run.walked.values()),
+        sealed=run.sealed,
         withheld=sum(walked.withheld for walked in run.walked.values()),
         segments={name: walked.lines for name, walked in run.walked.items()},
     )
@@ -97,6 +102,87 @@ def _finish(run: CheckedRun, report: Report, require: Sequence[Requirement]) -> 
         run.notes.append(f"{count.unknown} records are of types that this version does not know")
     ordered = tuple(sorted(run.problems, key=lambda problem: problem.outcome.value))
     return replace(report, outcome=worst(ordered), problems=ordered, notes=tuple(run.notes))
+
+
+def _group_report(group: CheckedGroup, trust: Sequence[Trust]) -> Report:
+    finished = group.bundle.predicate.get("finishedOn")
+    refusal = refused(group.identity, finished, trust)
+    if refusal is not None and not vouched(group.later, trust):
+        text = f"the group is signed by {group.identity.fingerprint}; {refusal}"
+        group.problems.append(Problem(Outcome.UNTRUSTED, text))
+    if group.unknown:
+        group.notes.append(f"{group.unknown} records are of types that this version does not know")
+    reliable = worst(tuple(group.problems)) not in UNRELIABLE
+    ordered = tuple(
+        sorted([*group.problems, *(group.unmet if reliable else ())], key=lambda problem: problem.outcome.value)
+    )
+    report = Report(
+        outcome=worst(ordered),
+        problems=ordered,
+        notes=tuple(group.notes),
+        signer=group.identity.fingerprint,
+        trusted=refusal is None,
+        statements=endorsements(group.later, trust),
+        close_digest=group.digest,
+        started_on=_time_text(group.started_on),
+        finished_on=_time_text(finished),
+        records=group.records,
+        sealed=group.sealed,
+        withheld=group.withheld,
+        omitted=group.omitted,
+        segments=group.segments,
+    )
+    whole = group.whole
+    if whole is None or not reliable:
+        return report
+    return replace(
+        report,
+        group=shown_group(whole.group),
+        shards=tuple(map(_shard_report, whole.members)),
+        status="complete" if all(p.outcome is not Outcome.INCOMPLETE for p in ordered) else "partial",
+        verdict=_group_verdict(whole.members),
+        findings={
+            state: {
+                column: sum(member.findings[state][column] for member in whole.members)
+                for column in ("enforce", "observe", "expected")
+            }
+            for state in STATES
+        },
+        tests=_sum(member.tests for member in whole.members),
+        selection=group.selection,
+        policies=tuple(map(safe, sorted(group.policies))),
+    )
+
+
+def _shard_report(member: Member) -> ShardReport:
+    return ShardReport(
+        index=member.shard.index,
+        total=member.shard.total,
+        attempt=member.shard.attempt,
+        superseded=member.superseded,
+        run=member.run,
+        status=member.status,
+        close_digest=member.close,
+        signer=member.signer,
+        tests={safe(outcome): number for outcome, number in member.tests.items()},
+        findings=member.findings,
+        judged=member.judged,
+    )
+
+
+def _group_verdict(members: Sequence[Member]) -> Verdict:
+    if any(member.unexpected for member in members):
+        return Verdict.FINDINGS  # of any attempt: one that was run again until it was green counts too
+    if not all(member.judged for member in members) or not any(member.tests for member in members):
+        return Verdict.NOT_JUDGED
+    return Verdict.NO_FINDINGS
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update({safe(name): number for name, number in count.items()})
+    return dict(sorted(total.items()))
 
 
 def refused(key: PublicKey, signed_on: object, trust: Sequence[Trust]) -> str | None:
@@ -131,13 +217,6 @@ def _verdict(count: Recount) -> Verdict:
     if not count.judged:
         return Verdict.NOT_JUDGED
     return Verdict.FINDINGS if count.unexpected else Verdict.NO_FINDINGS
-
-
-def _sealed(walked: Walked, close: closing.Close | None) -> int:
-    listed = close.segments.get(walked.name) if close is not None else None
-    if listed is not None and (listed.lines, listed.root) == (walked.lines, walked.root):
-        return walked.lines
-    return min(walked.sealed, walked.lines)
 
 
 def _time_text(value: object) -> str:

@@ -33,7 +33,7 @@ def meaning(outcome: Outcome, *, trusting: bool) -> str:
 def tests(report: Report) -> str:
     """How the tests ended, and how many of those that were selected were audited."""
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.tests.items()) or "none"
-    if "selected" not in report.selection:
+    if "selected" not in report.selection or report.group:  # a test can be selected by several shards
         return outcomes
     return f"{outcomes}; {report.selection['audited']:,} of {report.selection['selected']:,} selected audited"
 

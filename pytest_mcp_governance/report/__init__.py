@@ -11,13 +11,15 @@ from .facts import RunFacts
 from .summary import AgentSummary, FindingCount, RunSummary, Verdict, summarise
 
 if TYPE_CHECKING:
-    from pytest_mcp_governance.evidence.reader import EvidenceReader
+    from pytest_mcp_governance.evidence.reader import Records
+
+    from .shards import GroupFacts
 
 __all__ = ["AgentSummary", "FindingCount", "RunFacts", "RunSummary", "Verdict", "render", "summarise"]
 
 
-def render(reader: EvidenceReader, facts: RunFacts) -> bytes:
-    """The page of a run: see :func:`pytest_mcp_governance.report.page.render`."""
+def render(reader: Records, facts: RunFacts, group: GroupFacts | None = None) -> bytes:
+    """The page of a run or group: see :func:`pytest_mcp_governance.report.page.render`."""
     from .page import render as rendered
 
-    return rendered(reader, facts)
+    return rendered(reader, facts, group)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pytest_mcp_governance.evidence.disclosures import commitment
-from pytest_mcp_governance.evidence.reader import EvidenceReader, Withheld
+from pytest_mcp_governance.evidence.reader import Records, Withheld
 from pytest_mcp_governance.evidence.recount import Recount
 
 from . import fields as f
@@ -35,7 +35,7 @@ from .reading import access, decision, finding, message, output, python_version,
 POLICY_TEXT_LIMIT = 256 * 1024
 
 
-def collect(reader: EvidenceReader) -> Evidence:
+def collect(reader: Records) -> Evidence:
     """Everything the run recorded, joined and in the order of time."""
     gathered = _Gathered(reader)
     for record in reader.records():
@@ -45,7 +45,7 @@ def collect(reader: EvidenceReader) -> Evidence:
 
 @dataclass(slots=True)
 class _Gathered:
-    reader: EvidenceReader
+    reader: Records
     parts: Parts = field(default_factory=Parts)
     contexts: list[Context] = field(default_factory=list)
     tests: dict[tuple[str, int], TestRun] = field(default_factory=dict)
@@ -244,7 +244,7 @@ class _Gathered:
         return tuple(sorted(name for name in named if name))
 
 
-def _withheld(reader: EvidenceReader, value: object) -> int:
+def _withheld(reader: Records, value: object) -> int:
     """How many commitments in a record have no disclosure here."""
     digest = commitment(value)
     if digest is not None:

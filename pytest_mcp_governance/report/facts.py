@@ -31,6 +31,7 @@ class RunFacts:
         verify_command: the command line that checks the file, `SHA256:…` standing for the fingerprint.
         judged: a policy decided on the calls.
         status_reasons: why the status is not `complete`, one plain sentence each.
+        kind: what `run` is the id of; a group was not opened, so its `open_digest` is empty.
     """
 
     run: str
@@ -47,6 +48,7 @@ class RunFacts:
     verify_command: str = "mcp-governance verify governance-report.html --trust SHA256:…"
     judged: bool = True
     status_reasons: tuple[str, ...] = ()
+    kind: Literal["Run", "Group"] = "Run"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
@@ -18,14 +19,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
 from markupsafe import Markup, escape
 
 from pytest_mcp_governance.errors import EvidenceError
-from pytest_mcp_governance.evidence.reader import EvidenceReader
+from pytest_mcp_governance.evidence.reader import Records
 
 from . import caveats, clock, hostile, text, wiretext
 from .access import column_of, matrix
 from .collect import collect
 from .facts import RunFacts
-from .model import Evidence
+from .model import Evidence, Selection
 from .rules import rules_of, source_link
+from .shards import GroupFacts
 from .shots import shots_of
 from .summary import summary_of
 from .timeline import timeline
@@ -37,25 +39,33 @@ TEXT_BUDGET = 24 * 1024 * 1024  # of requests, answers and wire text; later call
 _UNSAFE_IN_CSS = re.compile(r"[^A-Za-z0-9 :.+/-]")
 
 
-def render(reader: EvidenceReader, facts: RunFacts) -> bytes:
-    """The page of a run, from `<!doctype html>` to just before the container's marker, body left open.
+def render(reader: Records, facts: RunFacts, group: GroupFacts | None = None) -> bytes:
+    """The page of a run or group, from `<!doctype html>` to just before the container's marker, body left open.
 
     Args:
         reader: the run's evidence, already without what is to be withheld.
-        facts: what the closing run knows beside it.
+        facts: what the closing run knows beside it; of a group, what whoever merges it knows.
+        group: its shards, where `reader` reads several runs as one.
 
     Raises:
         EvidenceError: the page would contain the container's own marker.
     """
     evidence = collect(reader)
-    page = _environment().get_template("page.html.j2").render(_context(evidence, reader, facts))
+    if group is not None:
+        evidence = replace(evidence, selection=_selected(group))
+    page = _environment().get_template("page.html.j2").render(_context(evidence, reader, facts, group))
     view = page.encode("utf-8")
     if MARKER in view:
         raise EvidenceError("The page holds the container's marker; nothing that is recorded may put it there.")
     return view
 
 
-def _context(evidence: Evidence, reader: EvidenceReader, facts: RunFacts) -> Mapping[str, object]:
+def _selected(group: GroupFacts) -> Selection:
+    """What the shards selected together; what each of them deselected is what others ran."""
+    return Selection(group.selected, sum(row.unaudited for row in group.rows), 0, group.collection)
+
+
+def _context(evidence: Evidence, reader: Records, facts: RunFacts, group: GroupFacts | None) -> Mapping[str, object]:
     run = summary_of(evidence, status=facts.status, judged=facts.judged)
     css, script, footer = _asset("page.css"), _asset("page.js"), _page_footer(facts)
     return {
@@ -66,6 +76,7 @@ def _context(evidence: Evidence, reader: EvidenceReader, facts: RunFacts) -> Map
         "e": evidence,
         "run": run,
         "facts": facts,
+        "group": group,
         "matrix": matrix(evidence, run),
         "timeline": timeline(evidence),
         "rules": rules_of(evidence),
@@ -75,7 +86,7 @@ def _context(evidence: Evidence, reader: EvidenceReader, facts: RunFacts) -> Map
         "when": _when(evidence),
         "limits": caveats.limits(run, evidence, facts),
         "incomplete": caveats.incomplete_reasons(run, evidence, facts),
-        "opened": _opened(reader.open),
+        "opened": _opened(reader.open) if group is None else _opened_by_all(group),
         "max_protocol_rows": MAX_PROTOCOL_ROWS,
         "max_output_rows": MAX_OUTPUT_ROWS,
     }
@@ -159,7 +170,8 @@ def _asset(name: str) -> str:
 
 def _page_footer(facts: RunFacts) -> str:
     """Run and open digest at the foot of every printed sheet."""
-    line = _UNSAFE_IN_CSS.sub("", f"Run {facts.run} - opened as {facts.open_digest}")
+    opened = f" - opened as {facts.open_digest}" if facts.open_digest else ""
+    line = _UNSAFE_IN_CSS.sub("", f"{facts.kind} {facts.run}{opened}")
     return f'@page{{@bottom-left{{content:"{line}"}}}}'
 
 
@@ -184,6 +196,12 @@ def _opened(statement: object) -> tuple[tuple[str, str], ...]:
     }
     found = ((label, _stated(predicate.get(key))) for key, label in labels.items())
     return tuple((label, said) for label, said in found if said)
+
+
+def _opened_by_all(group: GroupFacts) -> tuple[tuple[str, str], ...]:
+    """What the open statements of the shards name, each different thing once; which shard it is has its own table."""
+    said = (pair for row in group.rows for pair in _opened(row.opened) if pair[0] != "Shard")
+    return tuple(dict.fromkeys(said))
 
 
 def _stated(value: object) -> str:

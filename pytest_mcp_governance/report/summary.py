@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pytest_mcp_governance.evidence.reader import EvidenceReader
+from pytest_mcp_governance.evidence.reader import Records
 
 from .collect import collect
 from .model import Evidence, Finding
@@ -107,7 +107,7 @@ class RunSummary:
         return self.reached.expected + self.blocked.expected + self.unproven.expected
 
 
-def summarise(reader: EvidenceReader, *, status: str = "complete") -> RunSummary:
+def summarise(reader: Records, *, status: str = "complete") -> RunSummary:
     """Figures and verdict of the run that `reader` opens.
 
     Args:

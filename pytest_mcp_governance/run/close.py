@@ -29,7 +29,7 @@ from pytest_mcp_governance.run.result import told
 from pytest_mcp_governance.run.withhold import Withholding, withhold
 
 Status = Literal["complete", "partial"]
-_FALLBACK = (
+FALLBACK = (
     b'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Governance evidence</title></head><body>'
     b"<h1>The page of this report could not be drawn.</h1><p>The evidence is in this file all the same: check it with "
     b"<code>mcp-governance verify</code>.</p>\n"
@@ -160,7 +160,7 @@ def _render(reader: EvidenceReader, run: OpenRun, closing: _Closing, hidden: Wit
         return render(reader, facts)
     except Exception as error:  # evidence that cannot be drawn is evidence all the same, and has to be signed
         problems.append(f"the report's page could not be drawn ({type(error).__name__}); its evidence is complete")
-        return _FALLBACK
+        return FALLBACK
 
 
 def _environment(reader: EvidenceReader) -> tuple[str, ...]:

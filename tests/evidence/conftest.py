@@ -76,9 +76,9 @@ class Builder:
     def __init__(self, folder: Path) -> None:
         self.folder, self._number = folder, 0
 
-    def opened(self, **more: object) -> "OpenedRun":
+    def opened(self, *, run: str = RUN, **more: object) -> "OpenedRun":
         self._number += 1
-        return OpenedRun(self.folder / f"run{self._number}", more)
+        return OpenedRun(self.folder / f"run{self._number}", more, run)
 
     def whole(self, **changes: object) -> Made:
         run = self.opened()
@@ -89,13 +89,14 @@ class Builder:
 class OpenedRun:
     """A run that is being recorded."""
 
-    def __init__(self, folder: Path, more: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, more: Mapping[str, object], run: str) -> None:
+        self.run = run
         self.folder, self.identity = folder, SigningKey.generate()
         self.clock = TickingClock()
         folder.mkdir(mode=0o700, parents=True)
         main_key = SigningKey.generate()
         statement = open_statement(
-            run=RUN,
+            run=self.run,
             segment_key=main_key.public,
             identity_key=self.identity.public,
             started_on="2026-11-23T00:00:00Z",
@@ -110,7 +111,7 @@ class OpenedRun:
     def segment(self, name: str, key: SigningKey) -> Segment:
         if name != "main":
             self.main.append("segment", {"name": name, "key": base64.b64encode(key.public.raw).decode()})
-        made = Segment(self.folder, run=RUN, name=name, key=key, clock=self.clock)
+        made = Segment(self.folder, run=self.run, name=name, key=key, clock=self.clock)
         made.append("open", {"pid": 7, "open_statement": hashlib.sha256(self._open).hexdigest()})
         self.segments.append(made)
         return made
@@ -151,7 +152,7 @@ class OpenedRun:
             count.add(record)
         draft = pack(VIEW, items(FilteredSource(FolderSource(self.folder), withhold, drop_blobs)))
         statement = close_statement(
-            run=RUN,
+            run=self.run,
             open_digest=read_bundle(self._open).digest,
             status=status,
             finished_on="2026-11-23T00:01:00Z",

@@ -123,7 +123,7 @@ def test_a_packed_file_splits_into_what_went_in(view, files, close):
     source = ContainerSource(data)
     assert source.view == view
     assert {path: source.read(path) for path in source.paths()} == {**files, "close.sigstore.json": close}
-    listed = container.listed_items(data, source.layout)
+    listed = container.list_of(source.item_digests.items())
     assert hashlib.sha256(listed).hexdigest() == draft.item_list_sha256
     assert draft.finish(close) == data
 

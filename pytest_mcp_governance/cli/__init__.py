@@ -7,7 +7,7 @@ import importlib
 
 import click
 
-_COMMANDS = ("attach", "countersign", "doctor", "keygen", "merge", "report", "verify")
+_COMMANDS = ("approve", "attach", "countersign", "doctor", "keygen", "merge", "report", "verify")
 
 
 class _LazyGroup(click.Group):

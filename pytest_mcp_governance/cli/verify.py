@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pytest_mcp_governance.cli.usage import check
+from pytest_mcp_governance.cli.verify_approval import approval_at, verify_approval
 from pytest_mcp_governance.cli.words import words
 from pytest_mcp_governance.evidence.outcome import Report
 from pytest_mcp_governance.evidence.requirements import parse_requirements
@@ -41,7 +42,7 @@ _JSON_FIELDS = (
 def command(
     context: click.Context, target: Path, trust: tuple[str, ...], require: tuple[str, ...], as_json: bool
 ) -> None:
-    """Verify the governance report of a run or a group of shards, or a run folder, offline.
+    """Verify the report of a run or a group of shards, a run folder, or an approval, offline.
 
     Proves that nothing was altered since it was recorded, and by whom it was signed. It does not prove that
     nothing bypassed the recorder or that what a server said is true.
@@ -57,6 +58,9 @@ def command(
     """
     check("--trust", trust, load_trust)
     check("--require", require, lambda text: parse_requirements((text,)))
+    approval = approval_at(target)
+    if approval is not None:
+        context.exit(verify_approval(approval, target, trust=trust, require=require, as_json=as_json))
     report = verify(target, trust=trust, require=require)
     if as_json:
         click.echo(json.dumps(_as_json(report), indent=2))

@@ -83,6 +83,8 @@ def _check(settings: options.Settings) -> str:
     shard = read_shard(settings.shard, settings.group, os.environ)
     if shard is not None:
         parts.append(f"shard {shard}")
+    if settings.approved is not None:
+        parts.append(f"compared with {settings.approved.source}")
     parts.append(f"{settings.report} report")
     parts.append(f"signing key {settings.signing_key}" if settings.signing_key else "no signing key")
     return printable(f"mcp-governance: {', '.join(parts)}")

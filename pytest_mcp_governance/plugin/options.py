@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import pytest
 
 from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.plugin.approved import DEFAULT_APPROVED, Approved, read_named
 from pytest_mcp_governance.plugin.gating import Gating, read_gating, told_by_controller
 from pytest_mcp_governance.plugin.given import Given, option_name, setting
 
@@ -50,12 +51,15 @@ _HELP = {
     "give each shard another collection, and the union of such shards cannot be checked",
     "group": "what the shards of one pipeline share and `mcp-governance merge` holds them together by (default: the "
     "run, pipeline, workflow or build of GitHub, GitLab, CircleCI or Buildkite)",
+    "approved": "approval that the run is compared with, made by `mcp-governance approve`: a file or git:REV:PATH "
+    f"(default: {DEFAULT_APPROVED} at rootdir)",
     "github": "auto: in a GitHub job, annotate findings and append the run to the job's summary; off: neither "
     "(default: auto)",
     "floor": "policy that every audited test is judged by as well, from outside the change under test: a file, or "
     "git:REV:PATH such as git:origin/main:governance.policy.yaml",
 }
-_METAVARS = {"shard": "N/TOTAL", "group": "ID", "floor": "FILE|git:REV:PATH"}
+_FROM_OUTSIDE = "FILE|git:REV:PATH"
+_METAVARS = {"shard": "N/TOTAL", "group": "ID", "floor": _FROM_OUTSIDE, "approved": _FROM_OUTSIDE}
 _FLAGS = {"require": "fail the run where a selected test asks for no audit"}
 # Compiled where they are used: this module is loaded in every run of pytest.
 _KEY_BLOCK = r"-----BEGIN|PRIVATE KEY|[\r\n]"
@@ -78,6 +82,7 @@ class Settings:
     group: str | None
     configured: bool
     gating: Gating
+    approved: Approved | None
     github: Literal["auto", "off"]
 
 
@@ -124,6 +129,7 @@ def read_settings(config: pytest.Config) -> Settings:
         group=group,
         configured=any(given.values()) or bool(os.environ.get(KEY_VARIABLE)) or gating != Gating(),
         gating=gating,
+        approved=read_named(given["approved"], config),
         github=cast('Literal["auto", "off"]', _choice(given["github"], "github") or "auto"),
     )
 

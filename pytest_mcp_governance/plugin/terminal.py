@@ -57,6 +57,7 @@ def summary(
         lines += _of_no_agent(result.finding_lines)
         lines += _findings(result.finding_lines, which)
         lines.append(_verdict(result, policy_unreadable))
+        lines += map(printable, result.since)
         if which != "any":
             lines.append(_gate(which, gate.let_pass(result.finding_lines, which)))
     for text in late:

@@ -21,6 +21,7 @@ import pytest
 
 from pytest_mcp_governance.errors import ConfigurationError, GovernanceError
 from pytest_mcp_governance.plugin import attempts
+from pytest_mcp_governance.plugin.approved import Approved, find_default
 from pytest_mcp_governance.plugin.attempts import Attempt
 from pytest_mcp_governance.plugin.audit import Audit
 from pytest_mcp_governance.plugin.environment import secret_values
@@ -231,7 +232,7 @@ class Recording:
         from pytest_mcp_governance.session.control import Recorder
         from pytest_mcp_governance.session.settings import RecorderConfig
 
-        place = self._where()
+        place, approved = self._where(), self._approved()
         self._shard = read_shard(self.settings.shard, self.settings.group, os.environ)
         return Recorder.start(
             RecorderConfig(
@@ -247,9 +248,18 @@ class Recording:
                 env_secrets=secret_values(os.environ),
                 environment=(("pytest", pytest.__version__),),
                 keep_runs=0 if os.environ.get("CI") else _KEEP_RUNS,
-                stated=self.settings.gating.stated() | stated(self._shard, os.environ),
+                stated=self.settings.gating.stated() | stated(self._shard, os.environ) | approved.stated(),
+                approved=approved.text,
+                approved_source=approved.source,
+                approved_problem=approved.problem,
             )
         )
+
+    def _approved(self) -> Approved:
+        found = self.settings.approved or find_default(self._rootdir) or Approved("")
+        if found.problem:
+            self.add_problem(found.problem)
+        return found
 
     def _select(self, recorder: Recorder) -> None:
         chosen = attempts.selection(self.collected, self.selected)
@@ -295,6 +305,7 @@ class Recording:
             "run_dir": str(place.run_dir),
             "controller_pid": place.controller_pid,
             "gating": self.settings.gating.for_workers(),
+            "approved": self.settings.approved.for_workers() if self.settings.approved is not None else None,
         }
 
     def tell_controller(self) -> None:

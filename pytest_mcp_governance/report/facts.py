@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .since import Since
+
 Profile = Literal["ticket", "full"]
 Status = Literal["complete", "partial", "recovered"]
 
@@ -32,6 +34,8 @@ class RunFacts:
         judged: a policy decided on the calls.
         status_reasons: why the status is not `complete`, one plain sentence each.
         kind: what `run` is the id of; a group was not opened, so its `open_digest` is empty.
+        since: how the run differs from the approved one; None where there is none.
+        approved_problem: why the approval that is there could not be used, or "".
     """
 
     run: str
@@ -49,6 +53,8 @@ class RunFacts:
     judged: bool = True
     status_reasons: tuple[str, ...] = ()
     kind: Literal["Run", "Group"] = "Run"
+    since: Since | None = None
+    approved_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,10 @@ from pytest_mcp_governance.evidence.statements import close_statement, read_bund
 from pytest_mcp_governance.policy.detectors import builtin_secrets
 from pytest_mcp_governance.report import render
 from pytest_mcp_governance.report.facts import RunFacts
+from pytest_mcp_governance.report.since import Since, terminal_lines
 from pytest_mcp_governance.run.open import PRODUCER, OpenRun
 from pytest_mcp_governance.run.result import told
+from pytest_mcp_governance.run.since import since_text
 from pytest_mcp_governance.run.withhold import Withholding, withhold
 
 Status = Literal["complete", "partial"]
@@ -76,7 +78,8 @@ def close_run(
     hidden = withhold(reader, secrets=secrets, detects_secret=_holds_secret, full=run.config.report == "full")
     shown = FilteredSource(folder, hidden.disclosures, hidden.omitted_blobs)
     problems: list[str] = []
-    view = _render(EvidenceReader(shown), run, closing, hidden, problems)
+    since = _since(reader, run, problems)
+    view = _render(EvidenceReader(shown), run, closing, hidden, since, problems)
     draft = pack(view, items(shown))
     bundle = sign_bundle(
         close_statement(
@@ -109,6 +112,7 @@ def close_run(
         "fingerprint": run.identity.public.fingerprint,
         "key_is_ephemeral": run.ephemeral,
         "problems": problems,
+        "since": terminal_lines(since) if since is not None else [],
     } | told(reader, closing.status)
 
 
@@ -139,7 +143,32 @@ def _conclude(
     )
 
 
-def _render(reader: EvidenceReader, run: OpenRun, closing: _Closing, hidden: Withholding, problems: list[str]) -> bytes:
+def _since(reader: EvidenceReader, run: OpenRun, problems: list[str]) -> Since | None:
+    """How the run differs from the approved one; a comparison that cannot be made fails the run and keeps it."""
+    config = run.config
+    if not config.approved:
+        return None
+    try:
+        return since_text(
+            config.approved,
+            config.approved_source,
+            reader,
+            signer="" if run.ephemeral else run.identity.public.fingerprint,
+        )
+    except Exception as error:  # whatever it is, the evidence has to be signed; and nobody may read "nothing changed"
+        told = str(error) if isinstance(error, GovernanceError) else type(error).__name__
+        problems.append(f"the run could not be compared with the approved one ({told})")
+        return None
+
+
+def _render(
+    reader: EvidenceReader,
+    run: OpenRun,
+    closing: _Closing,
+    hidden: Withholding,
+    since: Since | None,
+    problems: list[str],
+) -> bytes:
     facts = RunFacts(
         run=run.config.run,
         open_digest=run.open_digest,
@@ -155,6 +184,9 @@ def _render(reader: EvidenceReader, run: OpenRun, closing: _Closing, hidden: Wit
         verify_command=f"mcp-governance verify {run.config.report_copy.name} --trust SHA256:…",
         judged=closing.counted.judged,
         status_reasons=closing.reasons,
+        since=since,
+        approved_problem=run.config.approved_problem
+        or ("the comparison failed" if run.config.approved and since is None else ""),
     )
     try:
         return render(reader, facts)

@@ -32,7 +32,7 @@ class RunResult:
     `findings` is state -> {"enforce": n, "observe": n, "expected": n}; `unexpected` counts unexpected findings in
     enforce mode; `finding_lines` are the findings one by one: test, attempt, outcome, rule, clause, agent, server,
     tool, state, mode, expected; `problems` are failures of the evidence itself, `notes` are worth a line and fail
-    nothing.
+    nothing; `since` is what changed since the approved run, a few lines.
     """
 
     run: str
@@ -54,6 +54,7 @@ class RunResult:
     problems: Sequence[str] = field(default=())
     notes: Sequence[str] = field(default=())
     finding_lines: Sequence[Mapping[str, object]] = field(default=())
+    since: Sequence[str] = field(default=())
 
     @classmethod
     def from_fields(cls, data: Mapping[str, object]) -> "RunResult":

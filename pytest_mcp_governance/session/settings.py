@@ -37,6 +37,9 @@ class RecorderConfig:
         environment: facts about the test run for the open record, such as pytest's version.
         keep_runs: how many runs to keep, 0 for all.
         stated: what else the open statement says of the run, such as its gate.
+        approved: text of the approval that the run is compared with, "" for none.
+        approved_source: what it was read from.
+        approved_problem: why the approval that is there cannot be used, or "".
     """
 
     run: str
@@ -52,6 +55,9 @@ class RecorderConfig:
     environment: tuple[tuple[str, str], ...] = ()
     keep_runs: int = 10
     stated: Mapping[str, object] = field(default_factory=dict)
+    approved: str = field(default="", repr=False)
+    approved_source: str = ""
+    approved_problem: str = ""
 
     def to_json(self) -> str:
         """One line for the recorder's stdin."""

@@ -17,6 +17,10 @@ _GIT_TIMEOUT_S = 30.0
 MAX_BYTES = 16 * 1024 * 1024
 
 
+class NotThereError(ConfigurationError):
+    """There is no such file, or no such path in a revision that is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutsideText:
     """A text and where it came from.
@@ -47,7 +51,8 @@ def read_outside(spec: str, *, folder: Path) -> OutsideText:
         folder: where a relative path starts, and in which git looks for the repository.
 
     Raises:
-        ConfigurationError: no such file, revision or path in it; not UTF-8; larger than 16 MiB; no git.
+        NotThereError: no such file, or no such path in the revision.
+        ConfigurationError: no such revision; not UTF-8; larger than 16 MiB; no git.
     """
     if is_revision(spec):
         return _from_git(spec, folder)
@@ -56,7 +61,8 @@ def read_outside(spec: str, *, folder: Path) -> OutsideText:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+        kind = NotThereError if isinstance(error, FileNotFoundError) else ConfigurationError
+        raise kind(f"{path} cannot be read: {error.strerror}") from None
     return OutsideText(spec, _text(data, spec), path=path)
 
 
@@ -77,7 +83,7 @@ def _from_git(spec: str, folder: Path) -> OutsideText:
     commit = found.stdout.decode("ascii", "replace").strip()
     shown = _git(folder, "cat-file", "blob", f"{commit}:{path}")
     if shown.returncode != 0:
-        raise ConfigurationError(
+        raise NotThereError(
             f"{spec}: {path!r} is no file in {revision} ({commit[:12]}); give its path from the top of the repository"
         )
     return OutsideText(spec, _text(shown.stdout, spec), commit=commit)

@@ -23,7 +23,7 @@ from pytest_mcp_governance.run.later import RefusedError, add_later
 @click.option("--out", type=click.Path(path_type=Path), help="Write the report here and leave REPORT as it is.")
 @click.pass_context
 def command(context: click.Context, target: Path, sign: str | None, out: Path | None) -> None:
-    """Sign the close digest of a report or run folder.
+    """Sign the close digest of a report or run folder, or the digest of a group.
 
     For jobs that test agents without holding a secret: they sign with a key of their own making, and a later
     job that runs no agent countersigns what it received. Who trusts the key of that job gets VERIFIED. It says
@@ -45,7 +45,8 @@ def command(context: click.Context, target: Path, sign: str | None, out: Path | 
     except EvidenceError as error:
         fail(str(error))
     report = added.report
-    click.echo(f"{report.outcome.name}: run {report.run} is countersigned.")
+    what = f"group {safe(report.group)}" if report.group else f"run {report.run}"
+    click.echo(f"{report.outcome.name}: {what} is countersigned.")
     for path in added.written:
         click.echo(f"  written    {safe(str(path))}")
     click.echo(f"  close      {report.close_digest}")

@@ -15,7 +15,7 @@ def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[
     """What this very file leaves unproven: (what, why) pairs, the specific ones first."""
     found: list[tuple[str, str]] = []
     if facts.status != "complete" or run.gaps or evidence.missing_segments:
-        found.append(("A whole run", " ".join(incomplete_reasons(run, evidence, facts))))
+        found.append((f"A whole {facts.kind.lower()}", " ".join(incomplete_reasons(run, evidence, facts))))
     if not run.judged:
         which = "no call was judged" if run.unjudged == run.calls else f"{counted(run.unjudged, 'call')} had none"
         found.append(("That the calls were allowed", f"Not every test had a policy: {which}."))
@@ -29,7 +29,7 @@ def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[
              "Their digests are sealed; the run folder has the values.")
         )  # fmt: skip
     if facts.key_is_ephemeral:
-        found.append(("Who signed it", "The key was made for this run and kept nowhere."))
+        found.append(("Who signed it", f"The key was made for this {facts.kind.lower()} and kept nowhere."))
     if facts.omitted_screens:
         found.append(
             ("Every screen", f"{counted(facts.omitted_screens, 'picture')} left out for size, listed under seal.")
@@ -107,14 +107,14 @@ def checks(facts: RunFacts) -> tuple[tuple[str, str], ...]:
     """The four questions about the file, each with what this page can say about it."""
     if facts.key_is_ephemeral:
         signer = (
-            "Unknown. The key was made for this run alone and kept nowhere, so nobody can vouch for it. "
-            "See `mcp-governance keygen`."
+            f"Unknown. The key was made for this {facts.kind.lower()} alone and kept nowhere, so nobody can vouch for "
+            "it. See `mcp-governance keygen`."
         )
     else:
         signer = "A file cannot vouch for its own signer. Compare with the fingerprint your security team publishes:"
     return (
         ("Contents", "Not checked by this page. The command recomputes every record, screen and word of it."),
-        ("Seal", "Not checked by this page. The command checks both signatures and every sealed root."),
+        ("Seal", "Not checked by this page. The command checks every signature and every sealed root."),
         ("Signer not confirmed", signer),
         ("Time not confirmed", "By the clock of the machine that ran the tests, no authority."),
     )

@@ -12,6 +12,7 @@ from .since import Since
 
 Profile = Literal["ticket", "full"]
 Status = Literal["complete", "partial", "recovered"]
+FULL_BANNER = b"<b>Full report.</b>"  # how a page says that nothing is withheld from it
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pytest_mcp_governance.errors import EvidenceError
+from pytest_mcp_governance.evidence.group import is_group
 from pytest_mcp_governance.evidence.outcome import Outcome, Report
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.safe_text import safe
 from pytest_mcp_governance.evidence.source import ContainerSource
 from pytest_mcp_governance.evidence.trust import parse_time
 from pytest_mcp_governance.evidence.verify import verify
-from pytest_mcp_governance.report.facts import Checked
+from pytest_mcp_governance.report.facts import FULL_BANNER, Checked
 from pytest_mcp_governance.report.listing import listed
 from pytest_mcp_governance.report.ticket import Form, Ticket, comment, how_to_check
 from pytest_mcp_governance.run.files import replace_file
@@ -30,7 +31,6 @@ COMMENT_NAMES: dict[Form, str] = {"markdown": "comment.md", "jira": "comment.jir
 HOW_TO_CHECK = "HOW-TO-CHECK.txt"
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
-_FULL_BANNER = b"<b>Full report.</b>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +107,13 @@ def _ticket(target: Path, data: bytes, report: Report, *, trusting: bool, asked:
         findings=listed(evidence),
         keep_until=_signed_date(data),
         asked_until=asked,
-        full=_FULL_BANNER in ContainerSource(data).view,
+        full=FULL_BANNER in ContainerSource(data).view,
     )
 
 
 def _signed_date(data: bytes) -> str:
-    close = EvidenceReader(ContainerSource(data)).close or {}
+    source = ContainerSource(data)
+    close = {} if is_group(source.paths()) else EvidenceReader(source).close or {}
     predicate = close.get("predicate")
     date = predicate.get("keep_until") if isinstance(predicate, dict) else None
     return safe(date, 40) if isinstance(date, str) else ""

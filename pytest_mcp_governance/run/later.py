@@ -62,7 +62,7 @@ def add_later(
         kind,
         key,
         digest=before.close_digest,
-        run=before.run,
+        run=before.run or "group",
         signed_on=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         producer={"name": PRODUCER, "version": version(PRODUCER)},
         more=more,

@@ -25,7 +25,7 @@ from pytest_mcp_governance.evidence.target import open_target
 from pytest_mcp_governance.evidence.trust import Trust
 from pytest_mcp_governance.evidence.verify import refused, verify, vouched
 from pytest_mcp_governance.report import render
-from pytest_mcp_governance.report.facts import RunFacts
+from pytest_mcp_governance.report.facts import FULL_BANNER, RunFacts
 from pytest_mcp_governance.report.shards import GroupFacts, GroupReader, ShardRow
 from pytest_mcp_governance.run.close import FALLBACK
 from pytest_mcp_governance.run.files import replace_file
@@ -179,7 +179,7 @@ def _facts(
         open_digest="",
         fingerprint=key.public.fingerprint,
         key_is_ephemeral=ephemeral,
-        profile="ticket",
+        profile="full" if any(FULL_BANNER in given.source.view for given in inputs.values()) else "ticket",
         status="partial" if missing or partial else "complete",
         finished_on=finished_on,
         segments=tuple(

@@ -145,12 +145,13 @@ class OpenedRun:
         counts: Mapping[str, object] | None = None,
         signer: SigningKey | None = None,
         cut_off: tuple[SegmentSummary, ...] = (),
+        view: bytes = VIEW,
     ) -> Made:
         summaries = [*cut_off, *(segment.close() for segment in reversed(self.segments))]
         count = Recount()
         for record in EvidenceReader(FolderSource(self.folder)).records():
             count.add(record)
-        draft = pack(VIEW, items(FilteredSource(FolderSource(self.folder), withhold, drop_blobs)))
+        draft = pack(view, items(FilteredSource(FolderSource(self.folder), withhold, drop_blobs)))
         statement = close_statement(
             run=self.run,
             open_digest=read_bundle(self._open).digest,

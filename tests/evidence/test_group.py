@@ -22,6 +22,7 @@ from pytest_mcp_governance.evidence.shards import collection_digest, read_shard
 from pytest_mcp_governance.evidence.source import ContainerSource
 from pytest_mcp_governance.evidence.verify import Outcome, Verdict, verify
 from pytest_mcp_governance.run.merge import merge
+from tests.evidence.conftest import VIEW, Builder
 
 TESTS = ("t.py::test_a", "t.py::test_b", "t.py::test_c")
 COLLECTION = collection_digest(frozenset(TESTS))
@@ -74,8 +75,6 @@ def shards(builder, tmp_path):
 @pytest.fixture(scope="module")
 def group(tmp_path_factory):
     """A small whole group, as bytes; not to be changed in place."""
-    from tests.evidence.conftest import Builder
-
     folder = tmp_path_factory.mktemp("group")
     shards = Shards(Builder(folder), folder)
     return shards.group(shards.pair()).out.read_bytes()
@@ -388,6 +387,47 @@ def test_a_nested_close_statement_of_another_run_is_tampered(group):
     one, two = (next(i for i in source.layout.items if i.path == f"runs/run-{n}/{names.CLOSE}") for n in (1, 2))
     changed = group[: one.start] + group[two.start : two.end] + group[one.end :]
     assert verify(relisted(changed), trust=[KEY.public]).outcome is Outcome.TAMPERED
+
+
+def countersigned(path, key):
+    digest = verify(path).close_digest
+    name, bundle = sign_later(COUNTERSIGN, key, digest=digest, run="r", signed_on="2026-11-23T02:00:00Z", producer={})
+    file = path.read_bytes()
+    path.write_bytes(b"".join(container.with_statement(file, container.split(file), name, bundle)))
+    return name
+
+
+def test_a_countersigned_shard_is_merged_with_its_statement_and_lends_the_group_no_trust(shards):
+    reports, other = shards.pair(), SigningKey.generate()
+    name = countersigned(reports[0], other)
+    file = shards.group(reports).out.read_bytes()
+    assert f"runs/run-1/{name}" in ContainerSource(file).paths()
+    assert verify(file, trust=[KEY.public]).outcome is Outcome.VERIFIED
+    assert verify(file, trust=[other.public]).outcome is Outcome.UNTRUSTED
+
+
+def test_a_nested_later_statement_that_is_replaced_or_dropped_is_tampered(shards):
+    reports = shards.pair()
+    name = countersigned(reports[0], SigningKey.generate())
+    file = shards.group(reports).out.read_bytes()
+    path = f"runs/run-1/{name}"
+    assert verify(without(file, lambda p: p == path), trust=[KEY.public]).outcome is Outcome.TAMPERED
+    _, other = sign_later(
+        COUNTERSIGN, SigningKey.generate(), digest="ab" * 32, run="r", signed_on="2026-11-23T02:00:00Z", producer={}
+    )
+    item = next(item for item in ContainerSource(file).layout.items if item.path == path)
+    replaced = file[: item.start] + encode_stored(other) + file[item.end :]
+    assert verify(replaced, trust=[KEY.public]).outcome is Outcome.TAMPERED
+    report = verify(relisted(replaced), trust=[KEY.public])
+    assert report.outcome is Outcome.MALFORMED
+    assert f"{name}: it is not named after its content" in texts(report)
+
+
+def test_the_group_of_a_full_report_says_that_nothing_is_withheld(shards):
+    reports = shards.pair()
+    assert b"Full report." not in ContainerSource(shards.group(reports).out.read_bytes()).view
+    full = shards.report(3, 3, view=VIEW + b"<b>Full report.</b>")
+    assert b"<b>Full report.</b>" in ContainerSource(shards.group([full]).out.read_bytes()).view
 
 
 def test_a_group_signed_again_with_another_key_is_untrusted(group):

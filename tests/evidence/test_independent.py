@@ -10,6 +10,7 @@ import nacl.signing
 import pytest
 
 from pytest_mcp_governance.evidence.verify import verify
+from tests.evidence.test_group import TESTS, Shards
 
 ITEM = re.compile(rb'<script type="text/plain" data-path="([^"]+)">([A-Za-z0-9+/=]*)</script>\n')
 MARKER, TAIL = b"<!--mcp-governance-evidence-v1-->\n", b"</body></html>\n"
@@ -67,23 +68,33 @@ def segment(files, name, key, run):
     return len(lines), root(lines).hex()
 
 
-def independently_verified(file):
+def split(file):
     view, rest = file.split(MARKER, 1)
     items = ITEM.findall(rest)
     assert b"".join(b'<script type="text/plain" data-path="%b">%b</script>\n' % item for item in items) + TAIL == rest
-    files = {path.decode(): gzip.decompress(base64.b64decode(text)) for path, text in items}
-    listed = "".join(
-        f"{hashlib.sha256(text).hexdigest()} {path.decode()}\n"
-        for path, text in items
-        if path != b"close.sigstore.json"
-    )
+    return view, [(path.decode(), text) for path, text in items]
+
+
+def item_list(items):
+    unlisted = ("close.sigstore.json", "group.sigstore.json")
+    lines = (f"{hashlib.sha256(text).hexdigest()} {path}\n" for path, text in items if path not in unlisted)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def independently_verified(file):
+    view, items = split(file)
+    return independently_checked(items, hashlib.sha256(view).hexdigest())[1]
+
+
+def independently_checked(items, view):
+    files = {path: gzip.decompress(base64.b64decode(text)) for path, text in items}
     opened, open_digest = statement(files["open.sigstore.json"])
     identity, run = opened["predicate"]["identityKey"], opened["predicate"]["run"]
     closed, close_digest = statement(files["close.sigstore.json"], identity)
     subjects = {subject["name"]: subject["digest"] for subject in closed["subject"]}
     assert closed["predicate"]["open"] == open_digest
-    assert subjects["view.html"]["sha256"] == hashlib.sha256(view).hexdigest()
-    assert subjects["items"]["sha256"] == hashlib.sha256(listed.encode()).hexdigest()
+    assert view is None or subjects["view.html"]["sha256"] == view
+    assert subjects["items"]["sha256"] == item_list(items)
     main = [json.loads(line) for line in files["seg/main.jsonl"].splitlines()]
     keys = {record["name"]: record["key"] for record in main if record["type"] == "segment"}
     keys["main"] = opened["predicate"]["segmentKey"]
@@ -91,11 +102,72 @@ def independently_verified(file):
         assert keys[entry["name"]] == entry["key"]
         assert segment(files, entry["name"], entry["key"], run) == (entry["lines"], entry["root"])
     assert {f"seg/{name}.jsonl" for name in keys} == {p for p in files if re.fullmatch(r"seg/[^.]+\.jsonl", p)}
-    return close_digest
+    return opened["predicate"] | {"main": main, "close": closed["predicate"]}, close_digest
+
+
+def independently_verified_group(file):
+    view, items = split(file)
+    document = next(text for path, text in items if path == "group.sigstore.json")
+    group, digest = statement(gzip.decompress(base64.b64decode(document)))
+    subjects = {subject["name"]: subject["digest"]["sha256"] for subject in group["subject"]}
+    assert subjects.pop("view.html") == hashlib.sha256(view).hexdigest()
+    assert subjects.pop("items") == item_list(items)
+    runs, selected, collections = [], set(), set()
+    for name in sorted({path.split("/")[1] for path, _ in items if path.startswith("runs/")}):
+        prefix = f"runs/{name}/"
+        own = [(path.removeprefix(prefix), text) for path, text in items if path.startswith(prefix)]
+        run, close = independently_checked(own, None)
+        assert run["run"] == name
+        assert run["shard"]["group"] == group["predicate"]["group"]
+        assert subjects.pop(f"{prefix}close.sigstore.json") == close
+        runs.append((run["shard"]["index"], run["shard"]["attempt"], run["startedOn"], name, close, run))
+        for record in run["main"]:
+            if record["type"] == "selection":
+                selected |= set(record["selected"])
+                collections.add(record["collection"])
+    assert not subjects
+    runs.sort(key=lambda entry: entry[:4])
+    total = max(entry[5]["shard"]["total"] for entry in runs)
+    last = {index: name for index, _, _, name, _, _ in runs}
+    there = {(index, attempt) for index, attempt, *_ in runs}
+    union = hashlib.sha256("".join(f"{name}\n" for name in sorted(selected)).encode()).hexdigest()
+    (collection,) = collections
+    expected = {
+        "total": total,
+        "runs": [
+            {
+                "run": name,
+                "index": index,
+                "attempt": attempt,
+                "close": close,
+                "status": run["close"]["status"],
+                "tests": run["close"]["tests"],
+                "findings": run["close"]["findings"],
+                "superseded": last[index] != name,
+            }
+            for index, attempt, _, name, close, run in runs
+        ],
+        "missing": [index for index in range(1, total + 1) if index not in last],
+        "missingAttempts": sorted([i, k] for i, a in there for k in range(1, a) if (i, k) not in there),
+        "selection": {"collection": collection, "selected": len(selected), "covered": union == collection},
+    }
+    assert {name: group["predicate"][name] for name in expected} == expected
+    return digest
 
 
 def test_a_verifier_written_from_the_published_page_accepts_what_ours_accepts(made):
     assert independently_verified(made.file) == verify(made.file, trust=[made.fingerprint]).close_digest
+
+
+def test_a_verifier_written_from_the_published_page_accepts_a_group_too(builder, tmp_path):
+    shards = Shards(builder, tmp_path)
+    reports = [
+        shards.report(1, 3, tests=TESTS[:2], denied=True),
+        shards.report(1, 3, tests=TESTS[:2], attempt=2),
+        shards.report(2, 3, tests=TESTS[2:], attempt=2),
+    ]
+    file = shards.group(reports).out.read_bytes()
+    assert independently_verified_group(file) == verify(file).close_digest
 
 
 @pytest.mark.parametrize("place", [0.01, 0.2, 0.5, 0.8, 0.95])

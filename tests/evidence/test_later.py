@@ -14,6 +14,7 @@ from pytest_mcp_governance.evidence.keys import SigningKey
 from pytest_mcp_governance.evidence.later import COUNTERSIGN, LaterError, LaterStatements, sign_later
 from pytest_mcp_governance.evidence.source import ContainerSource
 from pytest_mcp_governance.evidence.verify import Outcome, verify
+from tests.evidence.test_group import Shards
 
 PRODUCER = {"name": "pytest-mcp-governance", "version": "0"}
 
@@ -287,3 +288,13 @@ def test_bad_input_to_countersign_is_one_screen_and_exit_code_2(
     assert len(result.output.splitlines()) < 24
     assert (tmp_path / "report.html").read_bytes() == made.file
     shutil.rmtree(tmp_path / "no", ignore_errors=True)
+
+
+def test_a_group_is_countersigned_over_its_own_digest(run, builder, key, key_file, tmp_path):
+    shards = Shards(builder, tmp_path)
+    out = shards.group(shards.pair()).out
+    result = run("countersign", out, "--sign", key_file)
+    assert result.exit_code == 0, result.output
+    assert "VERIFIED: group g-1 is countersigned." in result.output
+    assert verify(out, trust=[key.public]).outcome is Outcome.VERIFIED
+    assert run("countersign", out, "--sign", key_file).exit_code == 2

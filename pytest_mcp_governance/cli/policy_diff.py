@@ -6,6 +6,7 @@ Leaves out the comparison (`policy.diff`) and reading (`run.policy_change`). Wha
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -23,26 +24,49 @@ from pytest_mcp_governance.run.policy_change import NothingBeforeError, compare_
 @click.argument("after", metavar="AFTER")
 @click.option("--markdown", is_flag=True, help="Print a table for a pull request.")
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+@click.option(
+    "--floor",
+    multiple=True,
+    metavar="FILE|git:REV:PATH",
+    help="A policy from outside the change that both sides are held to. Its waivers count. May be given several times.",
+)
 @click.option("--allow-new", is_flag=True, help="BEFORE may be missing: there was no policy, and everything went.")
 @click.pass_context
-def command(context: click.Context, before: str, after: str, markdown: bool, as_json: bool, allow_new: bool) -> None:
+def command(
+    context: click.Context,
+    before: str,
+    after: str,
+    markdown: bool,
+    as_json: bool,
+    floor: tuple[str, ...],
+    allow_new: bool,
+) -> None:
     """Say what changes between two policies, per agent and tool, what is wider first.
 
     BEFORE and AFTER are each a FILE or git:REV:PATH, such as git:origin/main:governance.policy.yaml with the path
     from the top of the repository. An AFTER that is missing is a policy taken away.
 
-    What cannot be decided, such as whether one regular expression matches less than another, counts as wider.
+    What cannot be decided, such as whether one regular expression matches less than another, counts as wider. A
+    widening is waived where a waiver that BEFORE holds, or a floor, allows as much today; a waiver that AFTER adds is
+    a widening itself.
 
     \b
     Exit codes
-      0  nothing is wider
-      1  something is, or may be, wider; or BEFORE is missing and --allow-new is not given
+      0  nothing is wider without a waiver
+      1  something is, or may be, wider without a waiver; or BEFORE is missing and --allow-new is not given
       2  a policy that cannot be read, or a usage error
     """
     if markdown and as_json:
         raise click.UsageError("choose one of --markdown and --json")
     try:
-        found = compare_policies(before, after, folder=Path.cwd(), new_allowed=allow_new)
+        found = compare_policies(
+            before,
+            after,
+            folder=Path.cwd(),
+            today=datetime.now(UTC).date(),
+            floor=floor,
+            new_allowed=allow_new,
+        )
     except NothingBeforeError as error:
         fail(str(error), 1)
     except GovernanceError as error:

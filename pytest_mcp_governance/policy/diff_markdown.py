@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_mcp_governance.policy.diff import Change, PolicyDiff
+from pytest_mcp_governance.policy.changes import Change, PolicyDiff
 
 MAX_ROWS = 60
 MAX_CELL = 300
-_PLAIN = frozenset(" .,:;/()'\"=+%?^")  # besides letters and digits; everything else is written as an entity
+_PLAIN = frozenset(" .,:;/()'\"=+%?^-")  # besides letters and digits; everything else is written as an entity
 _WORDS = {"wider": "WIDER", "changed": "CHANGED", "narrower": "narrower"}
 
 

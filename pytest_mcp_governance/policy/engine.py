@@ -1,18 +1,18 @@
 """The judge of one test: decides on every message before it is forwarded, and says what stands at the end.
 
 Order: malformed, agent, then every source (deny, allow, arguments, data scope); all sources must allow. Any
-exception is a denial. It records nothing and forwards nothing; flows, sequences, budgets, approvals, pins and
-waivers are not in this version, and the loader refuses policies that ask for them.
+exception is a denial. It records nothing and forwards nothing; flows, sequences, budgets, approvals and pins are
+not in this version, and the loader refuses policies that ask for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Literal
 
 from pytest_mcp_governance.policy.accesses import Labeller, asks_for_data, reference
-from pytest_mcp_governance.policy.arguments import Failure
 from pytest_mcp_governance.policy.data import Leaves, Touch, collect
 from pytest_mcp_governance.policy.detectors import TooMuch
 from pytest_mcp_governance.policy.events import Event
@@ -55,6 +55,7 @@ class Judge:
         mode: tightens the sources' own mode, never relaxes it.
         resolver: resolves symlinks; called only for paths that a policy limits.
         known_secrets: values to label as `builtin.secret` wherever they occur; under 6 characters unused.
+        today: the day, in UTC, by which waivers hold; None: no waiver holds.
     """
 
     def __init__(
@@ -64,8 +65,9 @@ class Judge:
         mode: Mode | None,
         resolver: Resolver,
         known_secrets: Sequence[str] = (),
+        today: date | None = None,
     ) -> None:
-        self._sources = tuple(Source(policy) for policy in policies)
+        self._sources = tuple(Source(policy, today) for policy in policies)
         self._mode: Mode | None = None
         if policies:
             stated = {mode, *(policy.mode for policy in policies)}
@@ -263,6 +265,9 @@ class Judge:
         if refused is None and allowed is None:
             refused = Ruling(False, DEFAULT_DENY, "no-rule", "constraint sources only limit; no source allows anything")
         if refused is None and allowed is not None:
+            waived = dict.fromkeys(waiver for ruling in rulings for waiver in ruling.waived_by)
+            if waived:
+                allowed = replace(allowed, clause=f"waiver.{'+'.join(waived)}")
             return self._allow(allowed, self._labeller.of(rulings, blocked=False))
         assert refused is not None
         return self._refuse(event, refused, self._labeller.of(rulings, blocked=self._mode == "enforce"))
@@ -292,7 +297,7 @@ class Judge:
         )  # fmt: skip
 
     def _refuse(self, event: Event, ruling: Ruling, accesses: tuple[Access, ...]) -> Decision:
-        detail = self._detail(event, ruling.failure, ruling.nearest)
+        detail = self._detail(event, ruling)
         reason = (
             seen_line(detail) if detail and "argument" in detail else self._masker.text(ruling.reason)[:_MAX_REASON]
         )
@@ -303,10 +308,15 @@ class Judge:
             ruling.controls, detail,
         )  # fmt: skip
 
-    def _detail(self, event: Event, failure: Failure | None, nearest: str) -> dict[str, str] | None:
-        if failure:
-            return failure_detail(failure, event.ref, self._masker)
-        return {"nearest": nearest, "call_ref": event.ref} if nearest else None
+    def _detail(self, event: Event, ruling: Ruling) -> dict[str, str] | None:
+        detail: dict[str, str] = {}
+        if ruling.failure:
+            detail = failure_detail(ruling.failure, event.ref, self._masker)
+        elif ruling.nearest:
+            detail = {"nearest": ruling.nearest, "call_ref": event.ref}
+        if ruling.hint:
+            detail |= {"waiver": ruling.hint, "call_ref": event.ref}
+        return detail or None
 
     def _failed(self, event: Event, error: Exception) -> Decision:
         reason = f"error while deciding: {type(error).__name__}"  # the text may hold what the message held

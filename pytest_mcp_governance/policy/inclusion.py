@@ -201,12 +201,12 @@ def _scope_gaps(own: DataLimit, wanted: DataLimit) -> list[Gap]:
         if now and not was:
             what = "untrusted, so always in" if new and new.scope_class == "untrusted" else "allowed"
             found.append(Gap(f"data scope {name}", "not allowed" if old else "none", what))
-        elif now and old and new and (more := _parts(new) - _parts(old)):
-            found.append(Gap(f"data scope {name}", "without it", f"also {_shown(more)}", decided=False))
+        elif now and old and new and (more := scope_parts(new) - scope_parts(old)):
+            found.append(Gap(f"data scope {name}", "without it", f"also {shown_parts(more)}", decided=False))
         elif now and old and new and new.sensitive and not old.sensitive:
             found.append(Gap(f"data scope {name}", f"class {old.scope_class}", f"class {new.scope_class}", False))
-        elif old and not was and (less := _parts(old) - (_parts(new) if new else frozenset())):
-            found.append(Gap(f"data scope {name}", f"also {_shown(less)}", "without it", decided=False))
+        elif old and not was and (less := scope_parts(old) - (scope_parts(new) if new else frozenset())):
+            found.append(Gap(f"data scope {name}", f"also {shown_parts(less)}", "without it", decided=False))
     for kind in (("paths",), ("uris", "hosts")):
         if _maps(wanted.scopes, kind) and not _maps(own.scopes, kind):
             found.append(Gap("data scopes", f"some have {' or '.join(kind)}", "none has: such places are not judged"))
@@ -232,16 +232,10 @@ def scope_parts(scope: DataScope) -> frozenset[tuple[str, str]]:
     )
 
 
-_parts = scope_parts
-
-
 def shown_parts(parts: frozenset[tuple[str, str]]) -> str:
     """Some of these parts, in words."""
     texts = [f"{kind} {text}" for kind, text in sorted(parts)]
     return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
-
-
-_shown = shown_parts
 
 
 def _names(names: frozenset[str]) -> str:

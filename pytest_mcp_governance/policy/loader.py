@@ -23,14 +23,15 @@ from pytest_mcp_governance.policy.sections import (
     read_servers,
 )
 from pytest_mcp_governance.policy.verdicts import Mode
+from pytest_mcp_governance.policy.waiver_section import read_waivers
 
 MAX_CHARS = 1_000_000
 MAX_DEPTH = 30
 _KEYS = (
     "governance", "policy", "kind", "owner", "review_by", "mode", "default", "agents", "servers", "data", "rules",
-    "protocol",
+    "protocol", "waivers",
 )  # fmt: skip
-_LATER = ("extends", "pins", "flows", "sequences", "budgets", "evidence", "waivers", "coverage")
+_LATER = ("extends", "pins", "flows", "sequences", "budgets", "evidence", "coverage")
 _START = 'A policy begins with "governance: 1" and "policy: <name>".'
 
 
@@ -81,6 +82,9 @@ def _policy(document: Node, text: str, name: str, kind: SourceKind) -> Policy:
         data=scopes,
         agents=groups,
         protocol=read_protocol(entries.get("protocol")),
+        waivers=read_waivers(entries.get("waivers"), rules, groups),
+        owned="owner" in entries,
+        review_by=entries["review_by"].date("review_by") if "review_by" in entries else None,
     )
 
 
@@ -93,8 +97,6 @@ def _header(document: Node, entries: dict[str, Node]) -> None:
         version.fail(f"format version {version.shown} is unknown", "This version reads governance: 1.")
     if "default" in entries:
         entries["default"].choice("default", ("deny",))
-    if "review_by" in entries:
-        entries["review_by"].text("review_by")
     for value in entries["owner"].mapping("owner").values() if "owner" in entries else ():
         value.text("an entry of owner")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal
 
 from pytest_mcp_governance.policy.arguments import ArgumentRule
@@ -40,6 +41,32 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """A limit of one rule of the same source, lifted for some agents until a day.
+
+    `args` is what a call must meet in the place of the rule's own: for an allowing rule all arguments, for a denying
+    one those that the waiver names, None where it names none. `shown` is that in words. `expires` is the last day, UTC.
+    """
+
+    id: str
+    source: str
+    rule: str
+    agents: tuple[Glob, ...]
+    agent_names: tuple[str, ...]
+    tools: tuple[ToolPattern, ...] | None
+    args: tuple[ArgumentRule, ...] | None
+    shown: str
+    owner: str
+    ticket: str
+    expires: date
+    reason: str
+
+    def active(self, today: date | None) -> bool:
+        """Whether it holds on this day; on a day that nobody knows none does."""
+        return today is not None and today <= self.expires
+
+
+@dataclass(frozen=True, slots=True)
 class Protocol:
     """What a server may ask of the agent's side; None = the source says nothing about it."""
 
@@ -54,7 +81,7 @@ class Policy:
     """One source: its rules, and the text they came from.
 
     `constraint` sources only limit; without any allowing source everything stays denied. `sha256` is that of
-    `text` in UTF-8.
+    `text` in UTF-8. `owned` says that it names an owner, `review_by` when somebody should read it again.
     """
 
     id: str
@@ -68,3 +95,6 @@ class Policy:
     data: Mapping[str, DataScope]
     agents: Mapping[str, tuple[Glob, ...]]
     protocol: Protocol
+    waivers: tuple[Waiver, ...] = ()
+    owned: bool = False
+    review_by: date | None = None

@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal, NoReturn
 
 from pytest_mcp_governance.errors import PolicyError
@@ -19,6 +20,7 @@ _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,29})\.[0-9]{1,30}(?:[eE][-+]?[0-9]{1,3
 _NUMBER_LIKE = re.compile(
     r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|[-+]?0[xob][0-9a-fA-F_]+|[-+]?\.(?:inf|nan|[0-9]+)"
 )
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BARE_WORDS = frozenset({"yes", "no", "on", "off"})
 _NULLS = frozenset({"", "~", "null"})
 
@@ -92,6 +94,17 @@ class Node:
                 item.fail(f"{text!r} stands twice in {what}")
             seen.add(text)
         return self.items
+
+    def date(self, what: str) -> date:
+        """A day that there is, as YYYY-MM-DD."""
+        text = self.text(what)
+        try:
+            found = date.fromisoformat(text) if _DATE.fullmatch(text) else None
+        except ValueError:
+            found = None  # February 30 and the like
+        if found is None:
+            self.fail(f"{what} must be a day that there is, such as 2027-05-01, not {text[:40]!r}")
+        return found
 
     def flag(self, what: str) -> bool:
         """True or false."""

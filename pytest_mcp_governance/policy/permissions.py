@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from itertools import product
+from math import prod
+from typing import Literal
 
 from pytest_mcp_governance.policy.classes import NameClass, name_classes
 from pytest_mcp_governance.policy.inclusion import Condition, DataLimit
 from pytest_mcp_governance.policy.matching import Glob, ToolPattern
-from pytest_mcp_governance.policy.model import Policy, Rule
+from pytest_mcp_governance.policy.model import Policy, Rule, Waiver
 
 ANY_AGENT = "any agent"
+MAX_COMBINATIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,18 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alternative:
-    """One way to be permitted: under which rule and condition. Compared by identity."""
+    """One way to be permitted: under which rule, condition and waivers, and until when. Compared by identity."""
 
     rule: str
     condition: Condition
+    waivers: tuple[str, ...] = ()
+    until: date | None = None
+
+    def __and__(self, other: Alternative) -> Alternative:
+        ends = [alternative.until for alternative in (self, other) if alternative.until is not None]
+        return Alternative(
+            self.rule, self.condition & other.condition, (*self.waivers, *other.waivers), min(ends, default=None)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +53,125 @@ class Denied:
     reason: str
 
 
-Permitted = tuple[tuple[Alternative, ...], ...]  # of each source that allows, its alternatives
+Permitted = tuple[tuple[Alternative, ...], ...]  # of each source that speaks, its alternatives
+
+
+class TooManyCombinationsError(ValueError):
+    """More waivers on deny rules that concern one tool than can be gone through."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    policy: Policy
+    rules: tuple[tuple[int, Rule, Alternative], ...]
+    waivers: tuple[tuple[int, bool, Alternative], ...]  # bit, whether the source's own, what it lets pass
 
 
 class Sources:
-    """A list of sources whose rules have the numbers from `first` on."""
+    """A list of sources; its rules and waivers have the numbers from `first` on.
 
-    def __init__(self, policies: Sequence[Policy], first: int) -> None:
+    Args:
+        policies: the sources, AND-ed.
+        first: the number of the first rule.
+        today: the day by which waivers hold; None: all of them are taken as holding until they expire.
+        granted: waivers from elsewhere, taken to be for the rules of the same id in any of these sources.
+    """
+
+    def __init__(
+        self, policies: Sequence[Policy], first: int, today: date | None, granted: Sequence[Waiver] = ()
+    ) -> None:
         self.policies = tuple(policies)
-        self.rules = [rule for policy in policies for rule in policy.rules]
-        self._numbered: list[tuple[Policy, list[tuple[int, Rule, Alternative]]]] = []
-        for policy in policies:
-            numbered = [
-                (1 << first + n, rule, Alternative(rule.id, condition(rule, policy)))
-                for n, rule in enumerate(policy.rules)
-            ]
-            first += len(numbered)
-            self._numbered.append((policy, numbered))
+        self.rules: list[Rule] = []
+        self._joined: dict[tuple[Alternative, ...], Alternative] = {}
+        self._sources = tuple(self._source(policy, first, today, granted) for policy in policies)
 
-    def permitted(self, rules: int) -> Permitted | Denied:
-        """What these rules permit together: every source must allow."""
+    def _source(self, policy: Policy, first: int, today: date | None, granted: Sequence[Waiver]) -> _Source:
+        numbered: list[tuple[int, Rule, Alternative]] = []
+        for rule in policy.rules:
+            numbered.append((1 << first + len(self.rules), rule, Alternative(rule.id, condition(rule, policy))))
+            self.rules.append(rule)
+        by_id = {rule.id: rule for rule in policy.rules}
+        waivers: list[tuple[int, bool, Alternative]] = []
+        for own, waiver in (*((True, w) for w in policy.waivers), *((False, w) for w in granted)):
+            waived = by_id.get(waiver.rule)
+            if waived is None or (today is not None and not waiver.active(today)):
+                continue
+            lets_pass = _waived_condition(waived, waiver, policy)
+            alternative = Alternative(waived.id, lets_pass, (waiver.id,), waiver.expires)
+            waivers.append((1 << first + len(self.rules), own, alternative))
+            self.rules.append(_scope_of(waiver, waived))
+        return _Source(policy, tuple(numbered), tuple(waivers))
+
+    def permitted(self, rules: int, waivers: Literal["all", "own", "none"]) -> Permitted | Denied:
+        """What these rules permit together: every source must allow.
+
+        Args:
+            rules: those that speak.
+            waivers: which waivers count: also granted ones, the sources' own, or none.
+
+        Raises:
+            TooManyCombinationsError: too many ways to be permitted.
+        """
         lists: list[tuple[Alternative, ...]] = []
-        for policy, numbered in self._numbered:
-            speaking = [(rule, alternative) for bit, rule, alternative in numbered if bit & rules]
-            denying = next((rule for rule, _ in speaking if rule.denies), None)
-            if denying:
-                return Denied(f"denied by {denying.id}")
-            if not policy.constraint:
-                lists.append(tuple(alternative for _, alternative in speaking))
+        allowing = False
+        for source in self._sources:
+            lifting: dict[str, list[Alternative]] = {}
+            for bit, own, alternative in source.waivers if waivers != "none" else ():
+                if bit & rules and (own or waivers == "all"):
+                    lifting.setdefault(alternative.rule, []).append(alternative)
+            speaking = [(rule, alternative) for bit, rule, alternative in source.rules if bit & rules]
+            denying = [rule for rule, _ in speaking if rule.denies]
+            kept = next((rule for rule in denying if rule.id not in lifting), None)
+            if kept:
+                return Denied(f"denied by {kept.id}")
+            ways = [lifting[rule.id] for rule in denying]
+            if not source.policy.constraint:
+                allowing = True
+                allows = [(rule, alternative) for rule, alternative in speaking if not rule.denies]
+                ways.insert(0, [way for rule, plain in allows for way in (plain, *lifting.get(rule.id, ()))])
+            if ways:
+                lists.append(self._all_of(ways))
         if not all(lists):
             return Denied("denied: no rule allows it")
-        return tuple(lists) if lists else Denied("denied: constraints alone allow nothing")
+        return tuple(lists) if allowing else Denied("denied: constraints alone allow nothing")
+
+    def _all_of(self, ways: Sequence[Sequence[Alternative]]) -> tuple[Alternative, ...]:
+        if len(ways) == 1:
+            return tuple(ways[0])
+        if prod(map(len, ways)) > MAX_COMBINATIONS:
+            raise TooManyCombinationsError
+        return tuple(self.together(parts) for parts in product(*ways))
+
+    def together(self, parts: tuple[Alternative, ...]) -> Alternative:
+        """All of these at once; the same object for the same parts."""
+        if parts not in self._joined:
+            joined = parts[0]
+            for part in parts[1:]:
+                joined = joined & part
+            self._joined[parts] = joined
+        return self._joined[parts]
+
+
+def _scope_of(waiver: Waiver, rule: Rule) -> Rule:
+    """A rule that speaks about what the waiver is for, so that slots are told apart by it."""
+    if waiver.tools is not None:
+        return Rule(waiver.id, waiver.source, False, tools=waiver.tools, to=waiver.agents)
+    return Rule(
+        waiver.id,
+        waiver.source,
+        False,
+        tools=rule.tools,
+        resources=rule.resources,
+        prompts=rule.prompts,
+        to=waiver.agents,
+    )
+
+
+def _waived_condition(rule: Rule, waiver: Waiver, policy: Policy) -> Condition:
+    if rule.denies:
+        return Condition((), () if waiver.args is None else (waiver.args,))
+    kept = condition(rule, policy)
+    return Condition(() if waiver.args is None else (waiver.args,), kept.open, kept.data)
 
 
 def condition(rule: Rule, policy: Policy) -> Condition:

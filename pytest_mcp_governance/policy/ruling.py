@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 
 from pytest_mcp_governance.policy.arguments import Failure, first_failure
 from pytest_mcp_governance.policy.data import (
@@ -25,6 +26,7 @@ from pytest_mcp_governance.policy.model import Policy, Rule
 from pytest_mcp_governance.policy.places import Paths, file_path, plain_uri
 from pytest_mcp_governance.policy.subjects import Subject
 from pytest_mcp_governance.policy.verdicts import DEFAULT_DENY, PROTOCOL, Status
+from pytest_mcp_governance.policy.waivers import Asked, Waivers
 
 _CACHE_SIZE = 4096
 _NEAREST = 3
@@ -33,7 +35,10 @@ _REFUSED_REQUEST = "refused-request"  # its answer, which only observing lets th
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A source's answer; `allows` None means it has nothing to say (a constraint that does not apply)."""
+    """A source's answer; `allows` None means it has nothing to say (a constraint that does not apply).
+
+    `waived_by` are the waivers without which it would refuse; `hint` says of a refusal why no waiver helps.
+    """
 
     allows: bool | None
     rule: str = ""
@@ -47,6 +52,8 @@ class Ruling:
     passing: tuple[Rule, ...] = ()
     resolved: bool = False
     touches: tuple[Touch, ...] = field(default=(), repr=False)
+    waived_by: tuple[str, ...] = ()
+    hint: str = ""
 
     @property
     def outside(self) -> bool:
@@ -58,7 +65,7 @@ class Ruling:
 class Candidates:
     """The rules of a source that speak about one (kind, server, name, agent)."""
 
-    deny: Rule | None
+    denies: tuple[Rule, ...]
     allows: tuple[Rule, ...]
 
 
@@ -78,10 +85,11 @@ class Permit:
 
 
 class Source:
-    """One policy, indexed for deciding."""
+    """One policy, indexed for deciding; `today` is the day by which its waivers hold."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, today: date | None = None) -> None:
         self.policy = policy
+        self._waivers = Waivers(policy.waivers, today)
         self.scopes = ScopeMap(policy.data)
         self._cache: dict[tuple[str, str, str, str], Candidates] = {}
 
@@ -93,14 +101,14 @@ class Source:
             if len(self._cache) >= _CACHE_SIZE:  # an agent that invents names must not fill the memory
                 self._cache.clear()
             matching = [r for r in self.policy.rules if r.concerns(agent) and _names(r, kind, server, name)]
-            deny = next((rule for rule in matching if rule.denies), None)
-            known = self._cache[key] = Candidates(deny, tuple(rule for rule in matching if not rule.denies))
+            denies = tuple(rule for rule in matching if rule.denies)
+            known = self._cache[key] = Candidates(denies, tuple(rule for rule in matching if not rule.denies))
         return known
 
     def is_plain(self, kind: str, server: str, name: str, agent: str) -> Rule | None:
         """The rule that allows this call whatever its arguments are, where no data scope can matter."""
         found = self.candidates(kind, server, name, agent)
-        if found.deny or not found.allows or self.scopes or self.policy.constraint:
+        if found.denies or not found.allows or self.scopes or self.policy.constraint:
             return None
         rule = found.allows[0]
         return rule if rule.args is None and rule.data is None else None
@@ -109,11 +117,13 @@ class Source:
         """Judge a request for tools, resources or prompts; each of its names must be allowed."""
         touches = self._request_touches(subject, event, leaves, paths, secret)
         ruling = Ruling(False, DEFAULT_DENY, "no-rule", "the request names nothing", touches=touches)
+        waived: dict[str, None] = {}
         for name in subject.names:
             ruling = self._one(subject, name, event, paths, touches)
             if ruling.allows is False:
-                break
-        return ruling
+                return ruling
+            waived |= dict.fromkeys(ruling.waived_by)
+        return replace(ruling, waived_by=tuple(waived)) if len(subject.names) > 1 else ruling
 
     def answer(
         self,
@@ -160,42 +170,52 @@ class Source:
 
     def _one(self, subject: Subject, name: str, event: Event, paths: Paths, touches: tuple[Touch, ...]) -> Ruling:
         found = self.candidates(subject.kind, event.server, name, event.agent or "")
-        if found.deny:
-            return _by(found.deny, False, "deny", "the rule denies it", touches)
+        asked = Asked(subject.kind, event.server, name, event.agent or "", subject.arguments)
+        lifted: list[str] = []
+        for rule in found.denies:
+            waiver = self._waivers.lifting(rule, asked, paths)
+            if waiver is None:
+                hint = self._waivers.hint(rule, asked, paths)
+                return replace(_by(rule, False, "deny", "the rule denies it", touches), hint=hint)
+            lifted.append(waiver.id)
         if self.policy.constraint:
-            return Ruling(None, touches=touches)
-        passing: list[Rule] = []
-        refused: list[Ruling] = []
-        for rule in found.allows:
-            refusal = self._refusal(rule, subject, name, event, paths, touches)
-            if refusal:
-                refused.append(refusal)
-            else:
-                passing.append(rule)
+            return Ruling(None, touches=touches, waived_by=tuple(lifted))
+        rulings = [self._by_rule(rule, asked, paths, touches) for rule in found.allows]
+        passing = [ruling for ruling in rulings if ruling.allows]
         if passing:
-            ruling = _by(passing[0], True, "allow", "", touches)
-            return _with(ruling, tuple(passing), _resolved(touches))
+            first = min(passing, key=lambda ruling: bool(ruling.waived_by))  # no waiver where none is needed
+            rules = tuple(ruling.limit for ruling in passing if ruling.limit is not None)
+            return replace(first, passing=rules, resolved=_resolved(touches), waived_by=(*lifted, *first.waived_by))
         # The refusal that came furthest tells the most.
-        late = [ruling for ruling in refused if ruling.clause.startswith("data.")]
-        if refused:
-            return (late or refused)[0]
+        late = [ruling for ruling in rulings if ruling.clause.startswith("data.")]
+        if rulings:
+            return (late or rulings)[0]
         return self._default(subject, name, event, touches)
 
-    def _refusal(
-        self, rule: Rule, subject: Subject, name: str, event: Event, paths: Paths, touches: tuple[Touch, ...]
-    ) -> Ruling | None:
-        if rule.args is not None and subject.arguments is not None:
-            failure = first_failure(rule.args, subject.arguments, paths)
+    def _by_rule(self, rule: Rule, asked: Asked, paths: Paths, touches: tuple[Touch, ...]) -> Ruling:
+        """What one allowing rule says, with the waivers of its arguments."""
+        waived: tuple[str, ...] = ()
+        if rule.args is not None and asked.arguments is not None:
+            failure = first_failure(rule.args, asked.arguments, paths)
             if failure:
-                return _by(rule, False, failure.clause, "an argument is outside its limit", touches, failure)
+                waiver = self._waivers.lifting(rule, asked, paths)
+                if waiver is None:
+                    refusal = _by(rule, False, failure.clause, "an argument is outside its limit", touches, failure)
+                    return replace(refusal, hint=self._waivers.hint(rule, asked, paths))
+                waived = (waiver.id,)
+        clause = self._data_clause(rule, asked, touches)
+        if clause:
+            return _by(rule, False, clause, _data_reason(touches, rule, clause), touches)
+        return replace(_by(rule, True, "allow", "", touches), waived_by=waived)
+
+    def _data_clause(self, rule: Rule, asked: Asked, touches: tuple[Touch, ...]) -> str:
+        """Which data limit of the rule the call does not meet."""
         if rule.data is None:
-            return None
+            return ""
         if any(status_of(touch, rule) == "out" for touch in touches):
-            return _by(rule, False, "data.out", _data_reason(touches, rule, "data.out"), touches)
-        later = subject.kind == "tool" and self.scopes.declares_results(event.server, name)
-        if rule.unresolved_denied and not later and not _resolved(touches):
-            return _by(rule, False, "data.unresolved", _data_reason(touches, rule, "data.unresolved"), touches)
-        return None
+            return "data.out"
+        later = asked.kind == "tool" and self.scopes.declares_results(asked.server, asked.name)
+        return "data.unresolved" if rule.unresolved_denied and not later and not _resolved(touches) else ""
 
     def _default(self, subject: Subject, name: str, event: Event, touches: tuple[Touch, ...]) -> Ruling:
         other = self._for_others(subject, name, event)
@@ -293,13 +313,6 @@ def _by(
     failure: Failure | None = None,
 ) -> Ruling:
     return Ruling(allows, rule.id, clause, reason, rule.source, rule.controls, failure, limit=rule, touches=touches)
-
-
-def _with(ruling: Ruling, passing: tuple[Rule, ...], resolved: bool) -> Ruling:
-    return Ruling(
-        ruling.allows, ruling.rule, ruling.clause, ruling.reason, ruling.source, ruling.controls,
-        limit=ruling.limit, passing=passing, resolved=resolved, touches=ruling.touches,
-    )  # fmt: skip
 
 
 def _data_reason(touches: Iterable[Touch], rule: Rule, clause: str) -> str:

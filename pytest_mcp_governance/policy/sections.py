@@ -169,9 +169,9 @@ def _rule(node: Node, groups: Groups, scopes: Mapping[str, DataScope]) -> Rule:
         tools=tuple(parsed(n, parse_tool_pattern) for n in _list(entries, "deny" if denies else "allow", what)),
         resources=tuple(parsed(n, _uri_glob) for n in _list(entries, "allow_resources", what)),
         prompts=tuple(parsed(n, parse_tool_pattern) for n in _list(entries, "allow_prompts", what)),
-        to=_to(entries.get("to"), what, groups),
+        to=read_to(entries.get("to"), f"{what}.to", groups),
         to_names=tuple(str(n.value) for n in _list(entries, "to", what)),
-        args=_args(entries.get("args"), what),
+        args=read_args(entries.get("args"), what),
         data=data,
         unresolved_denied=_unresolved(entries.get("unresolved"), what, data),
         controls=tuple(n.text("a control") for n in _list(entries, "controls", what)),
@@ -195,11 +195,12 @@ def _check_shape(node: Node, entries: Mapping[str, Node], what: str, denies: boo
             )  # fmt: skip
 
 
-def _to(node: Node | None, what: str, groups: Groups) -> tuple[Glob, ...] | None:
+def read_to(node: Node | None, what: str, groups: Groups) -> tuple[Glob, ...] | None:
+    """Groups and patterns of agents, as `to` names them."""
     if node is None:
         return None
     globs: list[Glob] = []
-    for entry in node.texts(f"{what}.to"):
+    for entry in node.texts(what):
         name = str(entry.value)
         if name in groups:
             globs.extend(groups[name])
@@ -212,7 +213,7 @@ def _to(node: Node | None, what: str, groups: Groups) -> tuple[Glob, ...] | None
     return tuple(globs)
 
 
-def _args(node: Node | None, what: str) -> tuple[ArgumentRule, ...] | None:
+def read_args(node: Node | None, what: str) -> tuple[ArgumentRule, ...] | None:
     if node is None:
         return None
     rules = []

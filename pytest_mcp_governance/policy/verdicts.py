@@ -142,6 +142,8 @@ class Finding:
             lines.append(mask(self.reason))
         if detail.get("nearest"):
             lines.append(f"nearest allowed: {detail['nearest']}")
+        if detail.get("waiver"):
+            lines.append(detail["waiver"])
         return [f"{line} ({self.state})" if n == 0 else line for n, line in enumerate(lines)]
 
 

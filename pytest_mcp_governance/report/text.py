@@ -62,7 +62,7 @@ RULES = {
     "NO-CALLS": "A test that is audited made no call.",
     "EXPECTED-DENIAL-MISSING": "A test expected a denial that did not happen.",
 }
-DETAILS = {"nearest": "Nearest allowed"}
+DETAILS = {"nearest": "Nearest allowed", "waiver": "Waiver"}
 HOW = {"detected": "detection"}
 OUTCOMES = {
     "passed": "ok",

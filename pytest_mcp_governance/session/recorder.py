@@ -12,6 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -139,6 +140,7 @@ class RecorderService:
             mode=arguments.get("mode"),  # type: ignore[arg-type]  # checked by the plugin, refused by the judge
             resolver=self._resolver,
             known_secrets=tuple(self._secrets),
+            today=(today := datetime.now(UTC).date()),
         )
         self._trial = trial = Trial(self._segment, judge, test)
         start: dict[str, object] = {"phase": "start", "nodeid": Committed(arguments["nodeid"])}
@@ -150,7 +152,10 @@ class RecorderService:
         ]
         lines = "".join(f"{s['blob']} {s['kind']}\n" for s in listed)
         digest = hashlib.sha256(lines.encode()).hexdigest() if listed else None
-        trial.record("policy", {"sha256": digest, "sources": listed, "mode": judge.mode})
+        judged: dict[str, object] = {"sha256": digest, "sources": listed, "mode": judge.mode}
+        if any(policy.waivers for policy in policies):
+            judged["day"] = today.isoformat()
+        trial.record("policy", judged)
         return {"policy_sha256": digest, "mode": judge.mode}
 
     async def _op_open_gateway(self, arguments: Mapping[str, object]) -> object:

@@ -1,5 +1,7 @@
 """What changes between two policies, and that nothing wider is ever called not wider."""
 
+from datetime import date
+
 import pytest
 
 from pytest_mcp_governance.policy.diff import EVERY_CALL, Change, PolicyDiff, diff
@@ -264,3 +266,86 @@ def test_markdown_begins_with_what_is_wider():
     assert lines[2] == "1 change lets agents do more, or may."
     assert "WIDER" in lines[6] and "bank.pay" in lines[6]
     assert "narrower" in lines[7]
+
+
+GROUPS = "agents: {pay: ['pay-*'], batch: [pay-batch]}"
+LIMITED = rules("{id: PAY, allow: [bank.pay], to: [pay], args: {amount: {type: integer, max: 50}}}", head=GROUPS)
+HIGHER = LIMITED.replace("max: 50", "max: 90")
+
+
+def waiver(rule: str = "PAY", limits: str = "max: 90", until: str = "2026-12-15", name: str = "W-7") -> str:
+    return (
+        f"\nwaivers:\n- {{id: {name}, rule: {rule}, args: {{amount: {{{limits}}}}}, agents: [batch], ticket: G-1,"
+        f" owner: o, expires: {until}, reason: r}}"
+    )
+
+
+def test_a_new_waiver_is_a_widening_itself_and_waives_nothing():
+    found = compared(LIMITED, LIMITED + waiver())
+    assert told(found) == [("wider", "pay-batch", "bank.pay")]
+    assert found.changes[0].before == "PAY: args.amount <= 50"
+    assert found.changes[0].after == "PAY with waiver W-7: args.amount <= 90"
+    assert found.widens
+    assert compared(LIMITED, HIGHER + waiver(limits="max: 95")).widens
+
+
+def test_what_a_waiver_allowed_already_is_waived_for_its_agents_only():
+    found = compared(LIMITED + waiver(), HIGHER + waiver())
+    assert [(change.agent, change.waiver, change.widens) for change in found.changes] == [
+        ("pay-*", None, True),
+        ("pay-batch", "W-7", False),
+    ]
+    only = HIGHER.replace("id: PAY", "id: OLD").replace("to: [pay]", "to: [batch]")
+    both = LIMITED + only[only.index("\n- ") :]
+    waived = compared(LIMITED + waiver(), both + waiver())
+    assert [(change.agent, change.waiver) for change in waived.changes] == [("pay-batch", "W-7")]
+    assert not waived.widens
+    assert "waiver W-7" in waived.markdown() and "covered by a waiver" in waived.markdown()
+
+
+def test_beyond_the_waiver_nothing_is_waived():
+    assert compared(LIMITED + waiver(limits="max: 80"), HIGHER + waiver(limits="max: 80")).widens
+
+
+def test_an_expired_waiver_waives_nothing():
+    before, after = policy(LIMITED + waiver()), policy(LIMITED.replace("to: [pay]", "to: [batch]").replace("50", "90"))
+    assert not diff([before], [after], today=date(2026, 12, 15)).widens
+    assert diff([before], [after], today=date(2026, 12, 16)).widens
+
+
+def test_a_waiver_that_lasts_longer_or_goes_further_is_wider():
+    longer = compared(LIMITED + waiver(), LIMITED + waiver(until="2027-12-15"))
+    assert longer.changes == (
+        Change(
+            "wider", "pay-batch", "bank.pay", "PAY with waiver W-7: waiver W-7 until 2026-12-15",
+            "PAY with waiver W-7: waiver W-7 until 2027-12-15",
+        ),
+    )  # fmt: skip
+    assert compared(LIMITED + waiver(), LIMITED + waiver(limits="max: 99")).widens
+    assert compared(LIMITED + waiver(), LIMITED + waiver().replace("[batch]", "[pay]")).widens
+    shorter = compared(LIMITED + waiver(), LIMITED + waiver(until="2026-12-01"))
+    assert [change.direction for change in shorter.changes] == ["narrower"]
+    assert not compared(LIMITED + waiver(), LIMITED).widens
+
+
+def test_a_waiver_of_the_floor_covers_a_rule_of_the_same_id():
+    floor = policy(LIMITED + waiver())
+    before, after = policy(LIMITED), policy(LIMITED.replace("to: [pay]", "to: [batch]").replace("50", "90"))
+    found = diff([before], [after], floor=[floor])
+    assert [(c.direction, c.agent, c.waiver) for c in found.changes if c.direction == "wider"] == [
+        ("wider", "pay-batch", "W-7")
+    ]
+    assert not found.widens
+    assert diff([before], [after]).widens
+    assert not diff([before], [before], floor=[floor]).changes
+
+
+def test_a_waiver_of_a_deny_rule_is_compared():
+    before = rules("{id: A, allow: ['b.*']}", "{id: D, deny: ['*.del']}", head=GROUPS)
+    lifted = before + waiver(rule="D", limits="max: 5")
+    found = compared(before, lifted)
+    assert told(found) == [("wider", "pay-batch", "b.del")]
+    assert found.changes[0].before == "denied by D"
+    assert not compared(lifted, before).widens
+    assert not compared(lifted, lifted).changes
+    assert compared(lifted, before.replace("'*.del'", "'*.dell'")).widens

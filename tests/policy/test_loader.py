@@ -32,7 +32,7 @@ def test_the_digest_is_that_of_the_text() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["extends", "pins", "flows", "sequences", "budgets", "evidence", "waivers", "coverage"],
+    ["extends", "pins", "flows", "sequences", "budgets", "evidence", "coverage"],
 )
 def test_a_section_of_a_later_version_is_refused_not_ignored(key: str) -> None:
     error = refused(f"{BOOKS}{key}: {{a: b}}\n")

@@ -86,3 +86,44 @@ def test_names_from_a_policy_cannot_steer_a_terminal(folder: Path):
     output = run("books.yaml", "hostile.yaml").output
     assert "\x1b" not in output and "\u202e" not in output
     assert "bank.\\u{1b}" in output
+
+
+LIMITED = """\
+governance: 1
+policy: pay
+rules:
+- {id: PAY, allow: [bank.pay], args: {amount: {type: integer, max: 50}}}
+"""
+HIGHER = LIMITED.replace("max: 50", "max: 90")
+WAIVERS = """\
+waivers:
+- {id: W-7, rule: PAY, args: {amount: {max: 90}}, agents: ["*"], ticket: G-1, owner: o, expires: 2999-01-01, reason: r}
+"""
+
+
+def test_a_change_cannot_waive_its_own_widening(folder: Path):
+    (folder / "limited.yaml").write_text(LIMITED)
+    (folder / "own.yaml").write_text(HIGHER + WAIVERS)
+    result = run("limited.yaml", "own.yaml")
+    assert result.exit_code == 1 and "WIDER  bank.pay" in result.output
+
+
+def test_a_waiver_from_before_and_one_of_the_floor_waive(folder: Path):
+    (folder / "limited.yaml").write_text(LIMITED)
+    (folder / "waived.yaml").write_text(LIMITED + WAIVERS)
+    (folder / "higher.yaml").write_text(HIGHER + WAIVERS)
+    waived = run("waived.yaml", "higher.yaml")
+    assert waived.exit_code == 0
+    assert waived.output.startswith("WIDER, waiver W-7  bank.pay  for any agent\n")
+    (folder / "higher.yaml").write_text(HIGHER)
+    assert run("limited.yaml", "higher.yaml").exit_code == 1
+    floor = run("limited.yaml", "higher.yaml", "--floor", "waived.yaml")
+    assert floor.exit_code == 0 and "waiver W-7" in floor.output
+    assert run("limited.yaml", "higher.yaml", "--floor", "none.yaml").exit_code == 2
+
+
+def test_an_expired_waiver_waives_nothing(folder: Path):
+    expired = WAIVERS.replace("2999", "2001")
+    (folder / "before.yaml").write_text(LIMITED + expired)
+    (folder / "after.yaml").write_text(HIGHER + expired)
+    assert run("before.yaml", "after.yaml").exit_code == 1

@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 from pytest_mcp_governance.errors import EvidenceError
 from pytest_mcp_governance.evidence.reader import Records
 
-from . import caveats, clock, hostile, text, wiretext
+from . import caveats, clock, hostile, since, text, wiretext
 from .access import column_of, matrix
 from .collect import collect
 from .facts import RunFacts
@@ -35,6 +35,7 @@ from .timeline import timeline
 MARKER = b"<!--mcp-governance-evidence-v1-->"
 MAX_PROTOCOL_ROWS = 1_000
 MAX_OUTPUT_ROWS = 200
+MAX_DIFFERENCES = 500
 TEXT_BUDGET = 24 * 1024 * 1024  # of requests, answers and wire text; later calls show their record's number
 _UNSAFE_IN_CSS = re.compile(r"[^A-Za-z0-9 :.+/-]")
 
@@ -89,6 +90,8 @@ def _context(evidence: Evidence, reader: Records, facts: RunFacts, group: GroupF
         "opened": _opened(reader.open) if group is None else _opened_by_all(group),
         "max_protocol_rows": MAX_PROTOCOL_ROWS,
         "max_output_rows": MAX_OUTPUT_ROWS,
+        "MOST_ON_PAGE": since.MOST_ON_PAGE,
+        "MAX_ITEMS": MAX_DIFFERENCES,
     }
 
 

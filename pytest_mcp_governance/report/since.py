@@ -13,6 +13,7 @@ from . import escaping
 
 Weight = Literal["warn", "note"]
 MOST_ITEMS = 20
+MOST_ON_PAGE = 10  # before the reader opens the rest
 _MOST_KINDS_IN_TERMINAL = 6
 _MOST_ITEMS_IN_TERMINAL = 3
 

@@ -12,12 +12,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from pytest_mcp_governance.report import render
 from pytest_mcp_governance.session.browser import find_browser
-from tests.report.other_runs import broken_run, expectations_run, hostile_run, unjudged_run
+from tests.report.other_runs import broken_run, changed_run, expectations_run, hostile_run, unjudged_run
 from tests.report.sample_run import sample_run
 
 RUNS = {
     "sample": sample_run,
     "broken": broken_run,
+    "changed": changed_run,
     "expectations": expectations_run,
     "hostile": hostile_run,
     "unjudged": unjudged_run,

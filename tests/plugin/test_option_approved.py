@@ -62,6 +62,7 @@ def test_a_run_without_an_approved_one_says_nothing_of_it(suite: Suite):
     assert ended.status == 0
     assert since(ended) == []
     assert "approved" not in ended.opened
+    assert "No approved run is named" in ended.page
 
 
 def test_the_same_run_again_says_that_nothing_changed(suite: Suite):
@@ -86,6 +87,9 @@ def test_what_is_new_is_named_and_fails_nothing_by_itself(suite: Suite, workers:
         "  new tools: payer: plain.get_vendor; payer: plain.pay",
         "  fewer tests: test_inner.py::test_reads",
     ]
+    section = ended.page.partition('id="since"')[2].partition("</section>")[0]
+    for shown in ("Wider policy", "payer", "plain.pay", "test_inner.py::test_reads", "Fewer tests"):
+        assert shown in section
 
 
 @SERIAL_AND_PARALLEL
@@ -152,6 +156,7 @@ def test_an_altered_approval_that_was_only_found_fails_the_run_and_says_how_to_m
     assert f"{FILE} cannot be used" in ended.text
     assert "Restore it from version control" in ended.text
     assert "nothing changed" not in ended.text
+    assert "could not be compared with" in ended.page
     assert ended.verified()[0] == 0  # the evidence itself is whole
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_mcp_governance.evidence.ledger import Committed
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.report import RunFacts
+from pytest_mcp_governance.report.since import Difference, Named, Since
 
-from .sample_run import Scribe, facts_of, reader_of
+from .sample_run import Scribe, facts_of, reader_of, sample_run
 
 HOSTILE = (
     "</script><script>document.title='PWNED'</script>",
@@ -170,3 +172,22 @@ def crowded_run(folder: Path, *, agents: int, calls: int) -> tuple[EvidenceReade
         at.clock.wait(700)
         at.end()
     return reader_of(folder), facts_of([at.close()])
+
+
+def changed_run(folder: Path) -> tuple[EvidenceReader, RunFacts]:
+    """The sample run, compared with an approved one that had less: every kind of difference, names hostile or many."""
+    reader, facts = sample_run(folder)
+    hostile = "<img src=x onerror=alert(1)>\u202e`x`</script>"
+    now, was = ": now ", ", was "
+    differences = (
+        Difference("Wider policy", "warn", ((Named("any agent"), ", ", Named("books.pay"), now, Named("allowed by PAY"),
+                                             was, Named("denied: no rule allows it")),)),
+        Difference("New data scopes", "warn", ((Named("clerk"), ": ", Named("payroll"), " (", Named("pii"), ")"),)),
+        Difference("New agents", "warn", ((Named("p\u0430yables-3"),), (Named(hostile),))),
+        Difference("New tools", "warn", tuple((Named("clerk"), ": ", Named(f"books.tool_{n}")) for n in range(30))),
+        Difference("Fewer tests", "warn", ((Named("tests/" + "very_long_" * 30),),)),
+        Difference("Fewer findings", "note", (("unexpected, blocked: 0, was 2",),)),
+    )  # fmt: skip
+    since = Since("20261101t000000z-abcdef", "c" * 64, "2026-11-01T00:00:00Z", hostile, hostile, "SHA256:" + "k" * 43,
+                  False, "git:origin/main:governance.approved.json@0123456789ab", differences)  # fmt: skip
+    return reader, replace(facts, since=since)

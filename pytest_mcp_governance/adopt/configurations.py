@@ -49,7 +49,7 @@ _PERSONAL: tuple[tuple[str, Kind], ...] = (
     (".codex/config.toml", "codex"),
 )
 # Where the servers stand. VS Code does not read "mcpServers", but files that have it there are common.
-_SECTIONS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
+SECTIONS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     "vscode": (("servers",), ("mcpServers",)),
     "vscode-settings": (("mcp", "servers"),),
     "codex": (("mcp_servers",),),
@@ -182,7 +182,7 @@ def _sections(
 ) -> Iterator[tuple[str, object, object]]:
     """(project or "", servers, inputs) of every place that holds servers."""
     found = False
-    for keys in _SECTIONS.get(kind, _USUAL):
+    for keys in SECTIONS.get(kind, _USUAL):
         holder: object = document
         for key in keys[:-1]:
             holder = holder.get(key) if isinstance(holder, dict) else None
@@ -201,7 +201,7 @@ def _sections(
 
 
 def _wanted(kind: Kind) -> str:
-    return " or ".join(f'"{".".join(keys)}"' for keys in _SECTIONS.get(kind, _USUAL)[:1])
+    return " or ".join(f'"{".".join(keys)}"' for keys in SECTIONS.get(kind, _USUAL)[:1])
 
 
 def _line(text: str, key: str) -> int:

@@ -1,0 +1,304 @@
+"""Audits any agent command without a line of test code: its servers are reached through a recorder while it runs.
+
+What the command does otherwise - tools that the agent has built in, servers that it starts by itself - passes no
+recorder. Prints nothing and chooses no exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from pytest_mcp_governance.adopt import configurations
+from pytest_mcp_governance.adopt.rewiring import Plan, plan, rewired
+from pytest_mcp_governance.errors import ConfigurationError, GovernanceError
+from pytest_mcp_governance.policy.loader import load_policy
+from pytest_mcp_governance.run.files import replace_file
+from pytest_mcp_governance.session.control import Recorder, RunResult
+from pytest_mcp_governance.session.settings import RecorderConfig
+
+NAME = "observe"  # of the one test that the evidence speaks of
+PLACEHOLDER = "{mcp_config}"
+VARIABLE = "MCP_GOVERNANCE_CONFIG"
+_BACKUP_SUFFIX = ".before-observe"
+_ENFORCES = re.compile(r"^mode[ \t]*:[ \t]*(['\"]?)enforce\1[ \t]*(#.*)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be observed.
+
+    Args:
+        command: the agent, and its arguments.
+        folder: where it runs and where evidence goes.
+        configuration: its MCP configuration; None to look for the only one in `folder`.
+        policy: (name, text) to judge by; None for NOT JUDGED.
+        agent: its name in the evidence.
+        request: what it was asked to do, where known.
+        report: where the report goes.
+        signing_key: file or URI of the key that signs; None for one that nobody knows.
+        enforce: block what the policy denies; without it, it is only recorded.
+        in_place: put the audited configuration in the place of the agent's own while it runs.
+        keep_unaudited: leave servers in the configuration that cannot be audited.
+        secrets: values that the report must withhold.
+    """
+
+    command: tuple[str, ...]
+    folder: Path
+    configuration: Path | None
+    policy: tuple[str, str] | None
+    agent: str
+    request: str | None
+    report: Path
+    signing_key: str | None = None
+    enforce: bool = False
+    in_place: bool = False
+    keep_unaudited: bool = False
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What came of it.
+
+    Args:
+        status: what the command ended with; 128 and the signal's number where a signal ended it.
+        result: what became of the run.
+        calls: how many tool calls came through the recorder.
+        failures: what went wrong on the connections to servers, in words.
+    """
+
+    status: int
+    result: RunResult
+    calls: int
+    failures: tuple[str, ...]
+
+
+def prepare(wish: Wish) -> Plan:
+    """Find the configuration and sort its servers, before anything is started.
+
+    Raises:
+        ConfigurationError: none, several, or one with no server that can be audited; or an unfinished `--in-place`.
+    """
+    chosen = _chosen(wish)
+    if wish.in_place and os.path.lexists(_backup(chosen.path)):
+        raise ConfigurationError(
+            f"{_backup(chosen.path)} is there: an earlier `observe --in-place` could not put {chosen.path.name} back. "
+            f"Compare the two, then move it back: mv {_backup(chosen.path)} {chosen.path}"
+        )
+    try:
+        text = chosen.path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{chosen.path} cannot be read: {type(error).__name__}") from None
+    if shutil.which(wish.command[0]) is None:
+        raise ConfigurationError(f"the command {wish.command[0]!r} is not found; name a program after --")
+    return plan(chosen, text, wish.folder, os.environ)
+
+
+def observe(wish: Wish, prepared: Plan, started: Callable[[Path], None]) -> Observed:
+    """Run the command with its servers behind a recorder, and close the run.
+
+    Args:
+        wish: what is to be observed.
+        prepared: from `prepare`.
+        started: told where the audited configuration lies, once it is there.
+
+    Raises:
+        GovernanceError: the recorder could not start or did not last; what it recorded is kept.
+    """
+    recorder = Recorder.start(_recorder_config(wish, prepared))
+    try:
+        _begin(recorder, wish)
+        servers = {wire.name: wire.entry for wire in prepared.wires}
+        gateway = recorder.open_gateway(servers=servers, agent=wish.agent, request=wish.request, idle_ok=False)
+        text = rewired(prepared, cast("dict[str, list[str]]", gateway["commands"]), keep_unaudited=wish.keep_unaudited)
+        with _configured(wish, prepared, text) as audited:
+            started(audited)
+            status = _run(wish, prepared, audited)
+        failures = recorder.close_gateway(str(gateway["gateway"]))
+        calls = len(recorder.calls())
+        recorder.conclude()
+        recorder.end_test(outcome="passed" if status == 0 else "failed", failure=None)
+        return Observed(status, recorder.finish_run(complete=True), calls, tuple(failures))
+    except BaseException:
+        with contextlib.suppress(GovernanceError):
+            recorder.finish_run(complete=False, reason="observing ended before its time")
+        raise
+
+
+def observing(name: str, text: str) -> tuple[str, str]:
+    """A policy that denies nothing any more, only finds: its name and text say so, and are what is recorded.
+
+    Raises:
+        PolicyError: the policy cannot be read.
+    """
+    if load_policy(text, name=name).mode == "observe":
+        return name, text
+    changed, count = _ENFORCES.subn("mode: observe", text)
+    if not count:
+        changed = text + ("" if text.endswith("\n") else "\n") + "mode: observe  # added by mcp-governance observe\n"
+    if load_policy(changed, name=name).mode != "observe":
+        raise ConfigurationError(f"{name}: its mode cannot be changed; write `mode: observe` into a copy and name that")
+    return f"{name} (observed only)", changed
+
+
+def _chosen(wish: Wish) -> configurations.Configuration:
+    if wish.configuration is not None:
+        return configurations.read(wish.configuration)
+    found = configurations.find(wish.folder)
+    usable = [one for one in found if any(server.transport == "stdio" for server in one.servers)]
+    if len(usable) == 1:
+        return usable[0]
+    if not found:
+        raise ConfigurationError(f"there is no MCP configuration in {wish.folder}. Name one with --config.")
+    seen = ", ".join(os.path.relpath(one.path, wish.folder) for one in (usable or found))
+    raise ConfigurationError(
+        f"there are several MCP configurations here ({seen}): name the agent's with --config"
+        if usable
+        else f"no configuration here names a server that is started by a command ({seen})"
+    )
+
+
+def _recorder_config(wish: Wish, prepared: Plan) -> RecorderConfig:
+    run = f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
+    unaudited = [name for name, _ in prepared.unaudited] if wish.keep_unaudited else []
+    return RecorderConfig(
+        run=run,
+        run_dir=wish.folder / ".mcp-governance" / "runs" / run,
+        segment="main",
+        rootdir=wish.folder,
+        main=True,
+        report_copy=wish.report,
+        controller_pid=os.getpid(),
+        signing_key=wish.signing_key,
+        env_secrets=wish.secrets,
+        environment=(("recorded by", "mcp-governance observe"),),
+        keep_runs=0 if os.environ.get("CI") else 10,
+        stated={"unaudited_servers": unaudited} if unaudited else {},
+    )
+
+
+def _begin(recorder: Recorder, wish: Wish) -> None:
+    collection = hashlib.sha256(f"{NAME}\n".encode()).hexdigest()
+    recorder.selection(selected=[NAME], unaudited=0, deselected=0, collection=collection)
+    sources: list[dict[str, str]] = []
+    if wish.policy is not None:
+        name, text = wish.policy if wish.enforce else observing(*wish.policy)
+        sources.append({"name": name, "kind": "file", "text": text})
+    recorder.start_test(
+        name=NAME,
+        nodeid=NAME,
+        attempt=1,
+        agent=wish.agent,
+        controls=(),
+        policies=sources,
+        mode="enforce" if wish.enforce and sources else None,
+    )
+
+
+@contextlib.contextmanager
+def _configured(wish: Wish, prepared: Plan, text: str) -> Iterator[Path]:
+    """The audited configuration, in a private folder; and in the agent's own place too, where that is wished."""
+    original = prepared.configuration.path
+    folder = Path(tempfile.mkdtemp(prefix="mcpg-observe-"))
+    try:
+        copy = folder / original.name
+        copy.touch(mode=0o600)
+        copy.write_text(text, encoding="utf-8")
+        if wish.in_place:
+            with _swapped(original, text):
+                yield copy
+        else:
+            yield copy
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _swapped(original: Path, text: str) -> Iterator[None]:
+    """Another text in a file's place; the file itself is moved aside and back, so nothing of it can be lost."""
+    backup = _backup(original)
+    os.rename(original, backup)
+    try:
+        replace_file(original, [text.encode()])
+        yield
+    finally:
+        os.replace(backup, original)
+
+
+def _backup(path: Path) -> Path:
+    return path.with_name(path.name + _BACKUP_SUFFIX)
+
+
+def _run(wish: Wish, prepared: Plan, audited: Path) -> int:
+    """Run the command with this process's own streams; Ctrl-C is the command's, and a request to end is passed on."""
+    original = prepared.configuration.path
+    process: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _frame: object) -> None:
+        if process is not None and number != signal.SIGINT:  # a terminal sends Ctrl-C to both of us
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        process = subprocess.Popen(
+            [wish.command[0], *(_pointed(argument, original, audited) for argument in wish.command[1:])],
+            cwd=wish.folder,
+            env=os.environ | {VARIABLE: str(audited)},
+        )
+        status = process.wait()
+    except OSError as error:
+        raise ConfigurationError(f"the command {wish.command[0]!r} cannot be started: {error.strerror}") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return status if status >= 0 else 128 - status
+
+
+def _pointed(argument: str, original: Path, audited: Path) -> str:
+    """An argument, pointing to the audited configuration where it pointed to the agent's own."""
+    argument = argument.replace(PLACEHOLDER, str(audited))
+    option, equals, value = argument.partition("=")
+    if equals and option.startswith("-") and _is(value, original):
+        return f"{option}={audited}"
+    return str(audited) if _is(argument, original) else argument
+
+
+def _is(text: str, original: Path) -> bool:
+    try:
+        return bool(text) and os.path.realpath(text) == os.path.realpath(original)
+    except (OSError, ValueError):
+        return False
+
+
+def reaches(wish: Wish, prepared: Plan) -> bool:
+    """Whether the command was told of the audited configuration in a way that it cannot but use."""
+    original = prepared.configuration.path
+    return wish.in_place or any(_pointed(argument, original, Path("x")) != argument for argument in wish.command[1:])
+
+
+def policy_source(path: Path | None, folder: Path) -> tuple[str, str] | None:
+    """The policy to judge by: the one named, else `governance.policy.yaml` in the folder, else none.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    chosen = path or folder / "governance.policy.yaml"
+    if path is None and not chosen.exists():
+        return None
+    try:
+        return chosen.name, chosen.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the policy {chosen} cannot be read: {type(error).__name__}") from None

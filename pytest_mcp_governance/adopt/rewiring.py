@@ -164,8 +164,13 @@ def _hidden(server: Server, entry: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
+def evidence_name(name: str) -> str:
+    """A server's name as evidence has it, where the configuration's own cannot be used: `My git` becomes `My-git`."""
+    return _NOT_A_NAME.sub("-", name).strip("-")[:60] or "server"
+
+
 def _unique(name: str, taken: Sequence[str]) -> str:
-    plain = _NOT_A_NAME.sub("-", name).strip("-")[:60] or "server"
+    plain = evidence_name(name)
     candidate, number = plain, 2
     while candidate in taken:
         candidate, number = f"{plain}-{number}", number + 1

@@ -36,7 +36,7 @@ _SKIPPED = frozenset(
         ".gemini",
         ".codex",
         ".windsurf",
-    }  # their configurations are found from the project's folder
+    }  # found from the folder above
 )
 _CLIENTS: Mapping[str, str] = {
     "claude-code": "Claude Code",

@@ -33,7 +33,8 @@ class UsageError(click.ClickException):
 
 def fail(text: str, exit_code: int = 2) -> NoReturn:
     """End the command: what went wrong on standard error, and the exit code that says why."""
-    click.echo(f"Error: {safe(text, MAX_CHARACTERS)}", err=True)
+    lines = [safe(line, MAX_CHARACTERS) for line in text.splitlines()]  # an error's remedy is a line of its own
+    click.echo("Error: " + "\n".join(lines), err=True)
     raise click.exceptions.Exit(exit_code)
 
 

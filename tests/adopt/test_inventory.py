@@ -23,7 +23,7 @@ data:
   vendor: {results: {"books.get_vendor": ["$"]}}
   payroll: {class: pii, detect: [us_ssn]}
 rules:
-- {id: READ, allow: ["books.*"], to: [clerks, auditors, night-shift]}
+- {id: READ, allow: ["books.*"], to: [clerks, auditors, "night-*"]}
 """
 
 
@@ -50,7 +50,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_agent_that_was_declared_and_never_seen_is_the_gap_and_one_that_was_seen_is_not(observed: Path):
     found = take_inventory([observed])
     gap = {(thing.kind, thing.name) for thing in found.gap}
-    assert {("agent", "auditor-1"), ("agent", "night-shift"), ("data scope", "payroll")} <= gap
+    assert {("agent", "auditor-1"), ("agent", "night-*"), ("data scope", "payroll")} <= gap
     seen = {(thing.kind, thing.name) for thing in found.things if thing.seen}
     assert {("agent", "clerk-*"), ("server", "books"), ("data scope", "vendor")} <= seen
     assert ("agent", "the agent behind mcp.json") in seen

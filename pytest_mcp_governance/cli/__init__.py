@@ -8,7 +8,20 @@ import importlib
 
 import click
 
-_COMMANDS = ("approve", "attach", "countersign", "doctor", "inventory", "keygen", "lock", "merge", "observe", "policy", "report", "verify")
+_COMMANDS = (
+    "approve",
+    "attach",
+    "countersign",
+    "doctor",
+    "inventory",
+    "keygen",
+    "lock",
+    "merge",
+    "observe",
+    "policy",
+    "report",
+    "verify",
+)
 
 
 class LazyGroup(click.Group):

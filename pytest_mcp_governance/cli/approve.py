@@ -79,7 +79,8 @@ def command(
 
 def _told(candidate: Candidate, target: Path) -> Iterator[str]:
     report, summary = candidate.report, candidate.summary
-    yield f"Approving run {report.run} ({report.outcome.name}) from {safe(str(target))}"
+    what = f"group {report.group}" if report.group else f"run {report.run}"
+    yield f"Approving {what} ({report.outcome.name}) from {safe(str(target))}"
     yield f"  close      {report.close_digest}"
     yield f"  signer     {report.signer} ({'trusted' if report.trusted else 'not confirmed'})"
     for name, use in list(summary.agents.items())[:_MOST]:
@@ -106,9 +107,9 @@ def _changes(since: Since | None) -> Iterator[str]:
         yield "No run was approved here before."
         return
     if not since.differences:
-        yield f"Nothing changed since run {since.run}, which was approved until now."
+        yield f"Nothing changed since run {safe(since.run)}, which was approved until now."
     else:
-        yield f"Since run {since.run}, which was approved until now:"
+        yield f"Since run {safe(since.run)}, which was approved until now:"
     for difference in since.differences:
         yield f"  {'!' if difference.weight == 'warn' else ' '} {difference.what}"
         yield from (f"      {safe(plain_item(item), MAX_CHARACTERS)}" for item in difference.items[:_MOST])

@@ -7,16 +7,21 @@ from pathlib import Path
 
 import click
 
-from pytest_mcp_governance.cli.usage import check, fail, signing_key
+from pytest_mcp_governance.cli.usage import MAX_CHARACTERS, UsageError, check, fail, signing_key
 from pytest_mcp_governance.cli.words import words
-from pytest_mcp_governance.errors import EvidenceError
+from pytest_mcp_governance.errors import EvidenceError, GovernanceError
+from pytest_mcp_governance.evidence.approval import read_approval
 from pytest_mcp_governance.evidence.keys import SigningKey
 from pytest_mcp_governance.evidence.outcome import Outcome
 from pytest_mcp_governance.evidence.requirements import parse_requirements
+from pytest_mcp_governance.evidence.safe_text import safe
 from pytest_mcp_governance.evidence.trust import load_trust
+from pytest_mcp_governance.report.since import terminal_lines
+from pytest_mcp_governance.run.approved import from_json
 from pytest_mcp_governance.run.find import find_reports
 from pytest_mcp_governance.run.later import RefusedError
 from pytest_mcp_governance.run.merge import merge
+from pytest_mcp_governance.run.outside import read_outside
 
 DEFAULT_OUT = "governance-group.html"
 
@@ -43,6 +48,11 @@ DEFAULT_OUT = "governance-group.html"
     metavar="KEY",
     help="Merge only runs that are signed or countersigned by one of these; as for `verify`.",
 )
+@click.option(
+    "--approved",
+    metavar="FILE|git:REV:PATH",
+    help="Approval that the group is compared with, made by `mcp-governance approve`.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -52,6 +62,7 @@ def command(
     expected: int | None,
     require: tuple[str, ...],
     trust: tuple[str, ...],
+    approved: str | None,
 ) -> None:
     """Merge the reports of a pipeline's shards into one signed report.
 
@@ -84,6 +95,7 @@ def command(
             expected=expected,
             trust=tuple(load_trust(entry) for entry in trust),
             require=require,
+            approved=_approved(approved),
         )
     except RefusedError as error:
         fail(f"{error} Nothing was written.", error.outcome.exit_code)
@@ -96,9 +108,23 @@ def command(
         click.echo(line)
     for note in merged.notes:
         click.echo(f"  note       {note}")
+    for line in terminal_lines(merged.since) if merged.since is not None else ():
+        click.echo(safe(line, MAX_CHARACTERS))
     outcome = merged.report.outcome
     if found.absent and outcome in (Outcome.VERIFIED, Outcome.REQUIREMENT):
         # The shards that are here do not miss it; whoever named it does.
         click.echo("INCOMPLETE: something to be merged was missing, see above.", err=True)
         outcome = Outcome.INCOMPLETE
     context.exit(outcome.exit_code)
+
+
+def _approved(spec: str | None) -> tuple[str, str] | None:
+    """Text and source of the approval that was named; what it holds is checked before anything is written."""
+    if spec is None:
+        return None
+    try:
+        found = read_outside(spec, folder=Path.cwd())
+        from_json(read_approval(found.text.encode()).summary)
+    except GovernanceError as error:
+        raise UsageError(f"--approved: {safe(str(error), MAX_CHARACTERS)}") from None
+    return found.text, f"{found.name}@{found.commit[:12]}" if found.commit else found.name

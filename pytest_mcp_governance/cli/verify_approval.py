@@ -67,7 +67,7 @@ def _words(checked: Checked, target: Path) -> list[str]:
     if said is None:
         return [*lines, f"  why        {safe(checked.reason, MAX_CHARACTERS)}"]
     lines += [
-        f"  approves   run {said.run}",
+        f"  approves   run {safe(said.run)}",
         f"  close      {said.close}",
         f"  signer     {said.signer.fingerprint} ({'trusted' if not checked.reason else checked.reason})",
         f"  time       {safe(said.approved_on, 40)}, as the signer states",

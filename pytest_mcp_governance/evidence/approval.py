@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_mcp_governance.errors import EvidenceError
-from pytest_mcp_governance.evidence import names, statements
+from pytest_mcp_governance.evidence import statements
 from pytest_mcp_governance.evidence.keys import PublicKey, SigningKey
 from pytest_mcp_governance.evidence.outcome import Outcome
 from pytest_mcp_governance.evidence.trust import Trust, parse_time
 
+MAX_RUN_CHARACTERS = 1_000  # a group is called what its pipeline calls it; escaped, that is longer
 PREDICATE_TYPE = "https://pytest-mcp-governance.dev/approval/v1"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -32,8 +33,8 @@ class Approval:
     """An approval whose form and signature were checked with the key that it names itself.
 
     Args:
-        run: id of the approved run.
-        close: its close digest, hex.
+        run: id of the approved run, or of the group; hostile until escaped.
+        close: its close digest, hex; of a group the digest of its statement.
         approved_on: RFC 3339, as its signer states.
         by, ticket, note: as its signer states, or "".
         signer: the key that signed it.
@@ -125,7 +126,11 @@ def read_approval(data: bytes) -> Approval:
         raise ApprovalError(Outcome.TAMPERED, "its signature is wrong: it was altered after it was signed")
     run, close, approved_on = (_text(said, name) for name in ("run", "close", "approvedOn"))
     summary = said.get("summary")
-    proper = names.is_name(run) and _SHA256.fullmatch(close) is not None and parse_time(approved_on) is not None
+    proper = (
+        1 <= len(run) <= MAX_RUN_CHARACTERS
+        and _SHA256.fullmatch(close) is not None
+        and parse_time(approved_on) is not None
+    )
     if not proper or bundle.payload.get("subject") != [_subject(run, close)] or not isinstance(summary, dict):
         raise ApprovalError(Outcome.MALFORMED, "it lacks a proper run, close digest, date, subject or summary")
     return Approval(

@@ -16,14 +16,14 @@ from pytest_mcp_governance.evidence import names, statements
 from pytest_mcp_governance.evidence.approval import Approval, ApprovalError, read_approval, sign_approval
 from pytest_mcp_governance.evidence.keys import SigningKey
 from pytest_mcp_governance.evidence.outcome import Outcome, Report
-from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.safe_text import safe
 from pytest_mcp_governance.evidence.source import ContainerSource, Source
 from pytest_mcp_governance.evidence.trust import load_trust, parse_time
 from pytest_mcp_governance.evidence.verify import verify
 from pytest_mcp_governance.report.since import Since
-from pytest_mcp_governance.run.approved import Summary, summarise, to_json
+from pytest_mcp_governance.run.approved import Summary, to_json
 from pytest_mcp_governance.run.files import replace_file
+from pytest_mcp_governance.run.inside import sources_in, summary_of_runs
 from pytest_mcp_governance.run.later import RefusedError
 from pytest_mcp_governance.run.open import PRODUCER
 from pytest_mcp_governance.run.since import since_approval
@@ -52,7 +52,7 @@ def examine(target: Path, out: Path, *, trust: Sequence[str] = (), untrusted_sig
     """Verify a report and sum up what approving it would accept.
 
     Args:
-        target: a report file.
+        target: a report file, of a run or of a group of shards.
         out: where the approval will go; the approval that is there is what the run is compared with.
         trust: as for `verify`.
         untrusted_signer: approve although nobody confirmed who signed the run.
@@ -73,8 +73,8 @@ def examine(target: Path, out: Path, *, trust: Sequence[str] = (), untrusted_sig
             "--untrusted-signer to approve what nobody vouches for.",
         )
     source = ContainerSource(data)
-    reader = EvidenceReader(source)
-    summary = summarise(reader.records(), reader.blob, signer=_confirmed(source, report, trust))
+    signer = "" if report.group else _confirmed(source, report, trust)
+    summary = summary_of_runs(sources_in(source), signer=signer)
     since = since_approval(previous, out.name, summary, signer=report.signer) if previous is not None else None
     return Candidate(report, summary, since)
 
@@ -89,7 +89,7 @@ def write_approval(
     """
     data = sign_approval(
         key,
-        run=candidate.report.run,
+        run=candidate.report.run or candidate.report.group,
         close=candidate.report.close_digest,
         approved_on=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         ephemeral=ephemeral,

@@ -7,7 +7,7 @@ records, written to an approval and read back. Leaves out comparing (`compare`) 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_mcp_governance.errors import EvidenceError
@@ -98,6 +98,27 @@ def summarise(records: Iterable[Record], blob: Callable[[str], bytes | None], *,
         findings=counted.findings,
         signer=signer,
         shard=gathered.shard,
+    )
+
+
+def combined(parts: Sequence[Summary]) -> Summary:
+    """What several runs had together, such as the shards of a group. Each keeps its own signer, so none is named."""
+    agents: dict[str, AgentUse] = {}
+    for name, use in (pair for part in parts for pair in part.agents.items()):
+        known = agents.get(name, AgentUse())
+        agents[name] = AgentUse(known.tools | use.tools, known.scopes | use.scopes)
+    return Summary(
+        agents=dict(sorted(agents.items())),
+        classes={scope: kind for part in parts for scope, kind in part.classes.items()},
+        servers=frozenset().union(*(part.servers for part in parts)),
+        tests={name: policy for part in parts for name, policy in part.tests.items()},
+        findings={
+            state: {
+                column: sum(part.findings.get(state, {}).get(column, 0) for part in parts)
+                for column in ("enforce", "observe", "expected")
+            }
+            for state in STATES
+        },
     )
 
 

@@ -6,13 +6,14 @@ Leaves out finding the reports (`find`) and what a group is (`evidence.group`, `
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from pytest_mcp_governance.errors import EvidenceError
 from pytest_mcp_governance.evidence import container, names
+from pytest_mcp_governance.evidence.approval import read_approval
 from pytest_mcp_governance.evidence.checking import UNRELIABLE, CheckedRun, check_run
 from pytest_mcp_governance.evidence.group import group_statement, is_group, sign_group
 from pytest_mcp_governance.evidence.keys import SigningKey
@@ -27,10 +28,13 @@ from pytest_mcp_governance.evidence.verify import refused, verify, vouched
 from pytest_mcp_governance.report import render
 from pytest_mcp_governance.report.facts import FULL_BANNER, RunFacts
 from pytest_mcp_governance.report.shards import GroupFacts, GroupReader, ShardRow
+from pytest_mcp_governance.report.since import Since
 from pytest_mcp_governance.run.close import FALLBACK
 from pytest_mcp_governance.run.files import replace_file
+from pytest_mcp_governance.run.inside import summary_of_runs
 from pytest_mcp_governance.run.later import RefusedError
 from pytest_mcp_governance.run.open import PRODUCER
+from pytest_mcp_governance.run.since import since_approval
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,11 +51,12 @@ class _Input:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What was written, what it verifies as with its own signer trusted, and what the reader should know besides."""
+    """What was written, what it verifies as with its own signer trusted, notes, and what is new."""
 
     out: Path
     report: Report
     notes: tuple[str, ...]
+    since: Since | None = None
 
 
 def merge(
@@ -63,6 +68,7 @@ def merge(
     expected: int | None = None,
     trust: Sequence[Trust] = (),
     require: Sequence[str] = (),
+    approved: tuple[str, str] | None = None,
 ) -> Merged:
     """Merge reports of shards into one group report and verify what was written.
 
@@ -74,12 +80,14 @@ def merge(
         expected: how many shards there have to be; None leaves that to the shards.
         trust: where given, everyone of `reports` must be signed or countersigned by one of these.
         require: requirements that the group is held against.
+        approved: text and source of the approval that the group is compared with.
 
     Raises:
         RefusedError: a report is altered, no run's, of another group, the same run twice, or not signed by anybody
             in `trust`; its outcome says which. Nothing was written.
-        EvidenceError: nothing can be written.
+        EvidenceError: nothing can be written, or the approval cannot be used.
     """
+    baseline = read_approval(approved[0].encode()) if approved is not None else None
     inputs = _check_together([_checked(path, trust) for path in reports])
     if any(out.exists() and out.samefile(given.path) for given in inputs):
         raise EvidenceError(f"{safe(str(out))} is one of the reports to merge; name another file with --out.")
@@ -88,6 +96,9 @@ def merge(
     finished_on = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     notes: list[str] = []
     facts = _facts(whole, by_run, key, ephemeral, expected, finished_on, out.name)
+    if baseline is not None and approved is not None:
+        summary = summary_of_runs(given.source for given in inputs)
+        facts = replace(facts, since=since_approval(baseline, approved[1], summary, signer=""))
     view = _view(whole, by_run, facts, expected, notes)
     parts = sorted(
         (names.in_run(given.member.run, item.path), given.source.data, item)
@@ -105,7 +116,7 @@ def merge(
         item_list_sha256=hashlib.sha256(items).hexdigest(),
     )
     replace_file(out, container.merged(view, parts, sign_group(statement, key)))
-    return Merged(out, verify(out, trust=[key.public], require=require), tuple(notes))
+    return Merged(out, verify(out, trust=[key.public], require=require), tuple(notes), facts.since)
 
 
 def _checked(path: Path, trust: Sequence[Trust]) -> _Input:

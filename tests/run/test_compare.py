@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_mcp_governance.errors import EvidenceError
 from pytest_mcp_governance.report.since import Named, Since, markdown_lines, plain_item, terminal_lines
-from pytest_mcp_governance.run.approved import AgentUse, Effective, Source, Summary, from_json, to_json
+from pytest_mcp_governance.run.approved import AgentUse, Effective, Source, Summary, combined, from_json, to_json
 from pytest_mcp_governance.run.compare import Comparison, compare
 
 HEAD = "governance: 1\npolicy: books\n"
@@ -63,6 +63,17 @@ def test_a_run_differs_from_itself_in_nothing(summary):
 @given(summaries)
 def test_an_approval_gives_back_the_summary_that_was_written(summary):
     assert from_json(to_json(summary)) == summary
+
+
+@given(st.lists(summaries, min_size=1, max_size=3))
+def test_what_shards_had_together_is_what_any_of_them_had(parts):
+    whole = combined(parts)
+    for part in parts:
+        comparison = compare(whole, replace(part, shard=""))
+        assert not comparison.new_agents + comparison.new_servers + comparison.new_tests
+        assert not comparison.new_tools + comparison.new_scopes
+    for state, row in whole.findings.items():
+        assert row == {column: sum(part.findings[state][column] for part in parts) for column in row}
 
 
 @given(summaries, st.data())

@@ -19,6 +19,7 @@ _COMMANDS = (
     "merge",
     "observe",
     "policy",
+    "reconcile",
     "report",
     "verify",
 )

@@ -1,4 +1,4 @@
-"""A server's own log as tool calls: JSON lines, or text lines that a pattern takes apart. Pure; understands no time zone.
+"""A server's own log as tool calls: JSON lines, or text lines that a pattern takes apart. Pure; reads no times.
 
 What a line does not say is None. A line that is no call is passed over, and counted.
 """

@@ -5,6 +5,6 @@ import click
 from pytest_mcp_governance.cli import LazyGroup
 
 
-@click.group("policy", cls=LazyGroup, lazily=("diff",), prefix="policy_")
+@click.group("policy", cls=LazyGroup, lazily=("diff", "lint"), prefix="policy_")
 def command() -> None:
     """Compare and check policies, without running a test."""

@@ -11,6 +11,7 @@ import click
 _COMMANDS = (
     "approve",
     "attach",
+    "baseline",
     "countersign",
     "doctor",
     "inventory",

@@ -40,13 +40,25 @@ def fails(finding: Mapping[str, object], gate: Gate) -> bool:
         return False
     if finding["clause"] in _OURS:
         return True  # that we failed to judge is a fault of the evidence, which no gate lets pass
+    if finding.get("known"):
+        return False
     # Unproven fails beside reached: missing evidence is not permission. So does a state that nobody knows.
     return gate == "any" or (gate == "reached" and finding["state"] != "blocked")
 
 
-def let_pass(findings: Sequence[Mapping[str, object]], gate: Gate) -> int:
-    """How many unexpected findings this gate lets pass."""
-    return sum(is_unexpected(finding) and not fails(finding, gate) for finding in findings)
+@dataclass(frozen=True, slots=True)
+class LetPass:
+    """How many unexpected findings failed neither test nor run: known to the baseline, or let pass by the gate."""
+
+    known: int
+    gate: int
+
+
+def let_pass(findings: Sequence[Mapping[str, object]], gate: Gate) -> LetPass:
+    """Count the unexpected findings that fail nothing under this gate."""
+    passed = [finding for finding in findings if is_unexpected(finding) and not fails(finding, gate)]
+    known = sum(bool(finding.get("known")) for finding in passed)
+    return LetPass(known, len(passed) - known)
 
 
 def reasons(
@@ -70,7 +82,8 @@ def reasons(
         found.append(f"{len(late)} tests had findings after they ended")
     if result is not None:
         found += result.problems
-        failing = result.unexpected - let_pass(result.finding_lines, gate)
+        passed = let_pass(result.finding_lines, gate)
+        failing = result.unexpected - passed.known - passed.gate
         if failing:
             count = "1 unexpected finding" if failing == 1 else f"{failing} unexpected findings"
             found.append(f"{count} in enforce mode")

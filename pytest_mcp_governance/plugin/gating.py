@@ -6,6 +6,7 @@ Holds settings only; what they come to is gate.py's.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,9 @@ class Gating:
         asked: somebody asked for that gate, so that there has to be a policy to judge by.
         require: every selected test must be audited.
         floor: the policy that every audited test is judged by as well.
+        baseline: the findings that the suite knows of.
+        today: the day, in UTC, on which they are held against their end; one for all workers.
+        challenge: a reader's nonce, which the run answers.
         bound: require or floor was typed on the command line, so nothing in the change may get round it.
     """
 
@@ -36,6 +40,9 @@ class Gating:
     asked: bool = False
     require: bool = False
     floor: Outside | None = None
+    baseline: Outside | None = None
+    today: str = ""
+    challenge: str = ""
     bound: bool = False
 
     @property
@@ -58,11 +65,28 @@ class Gating:
         if self.floor is not None:
             caveat = f" ({self.floor.caveat})" if self.floor.caveat else ""
             parts.append(f"floor {self.floor.name} sha256:{self.floor.sha256[:12]}{caveat}")
-        return parts
+        if self.baseline is not None:
+            parts.append(f"baseline {self.baseline.name} sha256:{self.baseline.sha256[:12]} ({self._entries()})")
+        return [*parts, *([f"challenge {self.challenge}"] if self.challenge else [])]
+
+    def _entries(self) -> str:
+        from pytest_mcp_governance.plugin.outside import load_known
+
+        assert self.baseline is not None
+        baseline = load_known(self.baseline, self.today)
+        expired = f", {len(baseline.expired)} expired" if baseline.expired else ""
+        return f"{len(baseline.entries)} known{expired}"
+
+    def known(self) -> tuple[str, str]:
+        """Name and text of the baseline, as a recorder takes them."""
+        return (self.baseline.name, self.baseline.text) if self.baseline is not None else ("", "")
 
     def stated(self) -> dict[str, object]:
         """What the open statement says of it, signed before any test runs."""
-        return {"gate": self.gate} | ({"floor": self.floor.stated()} if self.floor is not None else {})
+        told: dict[str, object] = {"gate": self.gate}
+        told |= {"floor": self.floor.stated()} if self.floor is not None else {}
+        told |= {"baseline": self.baseline.stated()} if self.baseline is not None else {}
+        return told | ({"challenge": self.challenge} if self.challenge else {})
 
 
 def read_gating(config: pytest.Config, given: Mapping[str, Given | None], gate: Gate | None) -> Gating:
@@ -76,27 +100,52 @@ def read_gating(config: pytest.Config, given: Mapping[str, Given | None], gate: 
         pytest.UsageError: a text from outside that cannot be used, or a setting in the change's own files that would
             relax a run with a floor.
     """
-    from pytest_mcp_governance.plugin.given import flag, on_command_line
+    from pytest_mcp_governance.plugin.given import flag, on_command_line, read_challenge
 
     gating = Gating(
         gate=gate or "any",
         asked=gate is not None,
         require=flag(config, "require"),
+        challenge=read_challenge(config),
         bound=any(on_command_line(config, name) for name in ("require", "floor")),
     )
-    floor = given["floor"]
-    if floor is None:
+    if given["floor"] is None and given["baseline"] is None:
         return gating
-    from pytest_mcp_governance.plugin.outside import read_floor
+    from pytest_mcp_governance.plugin import outside
 
-    chosen = given["gate"]
-    if gating.gate != "any" and chosen is not None and not chosen.from_command_line:
+    if given["floor"] is not None:
+        _refuse_what_relaxes(gating, given, config)
+        gating = replace(gating, floor=outside.read_floor(given["floor"], config))
+    if given["baseline"] is not None:
+        today = datetime.now(UTC).date().isoformat()
+        gating = replace(gating, baseline=outside.read_baseline(given["baseline"], config, today), today=today)
+    return gating
+
+
+def _refuse_what_relaxes(gating: Gating, given: Mapping[str, Given | None], config: pytest.Config) -> None:
+    """Nothing in the change under test may relax a run that has a floor."""
+    gate, baseline = given["gate"], given["baseline"]
+    typed = "on the command line, or take it out of ini file, addopts and PYTEST_ADDOPTS"
+    if gating.gate != "any" and gate is not None and not gate.from_command_line:
         raise pytest.UsageError(
             f"mcp-governance: the configuration sets the gate to {gating.gate}, but the run has a floor, which nothing "
-            f"in the change under test may relax. Type --mcp-governance-gate={gating.gate} on the command line, or "
-            "take it out of ini file, addopts and PYTEST_ADDOPTS"
+            f"in the change under test may relax. Type --mcp-governance-gate={gating.gate} {typed}"
         )
-    return replace(gating, floor=read_floor(floor, config))
+    if baseline is None:
+        return
+    if not baseline.from_command_line:
+        raise pytest.UsageError(
+            "mcp-governance: the configuration names a baseline, but in a run with a floor only the command line may. "
+            f"Type --mcp-governance-baseline={baseline.value} {typed}"
+        )
+    from pytest_mcp_governance.plugin.outside import of_the_change
+
+    if of_the_change(baseline, config):
+        raise pytest.UsageError(
+            f"mcp-governance: the run has a floor, but its baseline is {baseline.value}, which the change under test "
+            "can edit. Name it as git:REV:PATH of another revision, such as git:origin/main:governance.baseline.yaml, "
+            "or as a file outside the working tree"
+        )
 
 
 def told_by_controller(config: pytest.Config) -> Gating | None:
@@ -105,8 +154,9 @@ def told_by_controller(config: pytest.Config) -> Gating | None:
     if not told:
         return None
     fields = dict(told["gating"])
-    if fields["floor"] is not None:
-        from pytest_mcp_governance.plugin.outside import Outside
+    for name in ("floor", "baseline"):
+        if fields[name] is not None:
+            from pytest_mcp_governance.plugin.outside import Outside
 
-        fields["floor"] = Outside(**fields["floor"])
+            fields[name] = Outside(**fields[name])
     return Gating(**fields)

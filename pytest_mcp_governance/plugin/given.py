@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+CHALLENGE_VARIABLE = "MCP_GOVERNANCE_CHALLENGE"
+_PUNCTUATION = "._~+/=:@-"  # no comma, which parts requirements from each other
+_UNPUNCTUATED = str.maketrans("", "", _PUNCTUATION)
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -62,6 +66,28 @@ def flag(config: pytest.Config, name: str) -> bool:
         return bool(config.getini(f"mcp_governance_{name}"))
     except (ValueError, pytest.UsageError):
         raise pytest.UsageError(f"mcp-governance: mcp_governance_{name} must be true or false") from None
+
+
+def read_challenge(config: pytest.Config) -> str:
+    """The reader's nonce, from the option or MCP_GOVERNANCE_CHALLENGE; "" where there is none.
+
+    It has no ini twin: a nonce that lies in a file answers no reader.
+
+    Raises:
+        pytest.UsageError: empty, or not 8 to 200 of the characters that `verify --require challenge=` takes as one.
+    """
+    value = config.getoption("mcp_governance_challenge", default=None)
+    name = option_name("challenge")
+    if value is None:
+        value, name = os.environ.get(CHALLENGE_VARIABLE), CHALLENGE_VARIABLE
+    if value is None:
+        return ""
+    if not 8 <= len(value) <= 200 or not value.isascii() or not value.translate(_UNPUNCTUATED).isalnum():
+        raise pytest.UsageError(
+            f"mcp-governance: {name} must be 8 to 200 letters, digits or any of {_PUNCTUATION}, such as what "
+            "`openssl rand -hex 16` prints; a reader gives it, new for each run"
+        )
+    return str(value)
 
 
 def on_command_line(config: pytest.Config, name: str) -> bool:

@@ -75,7 +75,8 @@ class Lifecycle:
         recording = self.recording if self.settings.gating.watches_collection else self._recording
         if recording is not None:
             recording.collected, recording.selected = self._collected, self._selected
-            recording.check_policy()
+            if not session.testsfailed:  # what could not be collected comes first, and may be what gives a policy
+                recording.check_policy()
 
     # -- one test --------------------------------------------------------------------------------------------------
 

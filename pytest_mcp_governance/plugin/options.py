@@ -16,7 +16,7 @@ import pytest
 from pytest_mcp_governance.errors import GovernanceError
 from pytest_mcp_governance.plugin.approved import DEFAULT_APPROVED, Approved, read_named
 from pytest_mcp_governance.plugin.gating import Gating, read_gating, told_by_controller
-from pytest_mcp_governance.plugin.given import Given, option_name, setting
+from pytest_mcp_governance.plugin.given import CHALLENGE_VARIABLE, Given, option_name, setting
 
 if TYPE_CHECKING:
     from pytest_mcp_governance.plugin.gate import Gate
@@ -57,9 +57,17 @@ _HELP = {
     "(default: auto)",
     "floor": "policy that every audited test is judged by as well, from outside the change under test: a file, or "
     "git:REV:PATH such as git:origin/main:governance.policy.yaml",
+    "baseline": "known findings, which fail neither their test nor the run until they expire: a file, or git:REV:PATH",
 }
 _FROM_OUTSIDE = "FILE|git:REV:PATH"
-_METAVARS = {"shard": "N/TOTAL", "group": "ID", "floor": _FROM_OUTSIDE, "approved": _FROM_OUTSIDE}
+_METAVARS = {
+    "shard": "N/TOTAL",
+    "group": "ID",
+    "floor": _FROM_OUTSIDE,
+    "baseline": _FROM_OUTSIDE,
+    "approved": _FROM_OUTSIDE,
+}
+_CHALLENGE = f"a reader's nonce, which the signed open statement repeats (also {CHALLENGE_VARIABLE}; no ini)"
 _FLAGS = {"require": "fail the run where a selected test asks for no audit"}
 # Compiled where they are used: this module is loaded in every run of pytest.
 _KEY_BLOCK = r"-----BEGIN|PRIVATE KEY|[\r\n]"
@@ -99,6 +107,9 @@ def add_options(parser: pytest.Parser) -> None:
             help=text,
         )
         parser.addini(f"mcp_governance_{name}", text, type="string", default="")
+    group.addoption(
+        option_name("challenge"), dest="mcp_governance_challenge", default=None, metavar="NONCE", help=_CHALLENGE
+    )
     for name, text in _FLAGS.items():
         group.addoption(option_name(name), dest=f"mcp_governance_{name}", action="store_true", default=False, help=text)
         parser.addini(f"mcp_governance_{name}", text, type="bool", default=False)

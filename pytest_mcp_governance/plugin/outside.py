@@ -1,4 +1,4 @@
-"""The floor: a policy from outside the change under test, read once and handed on as text.
+"""Texts from outside the change under test, read once and handed on: the floor, and the baseline of known findings.
 
 Also says what of a run lies inside that change. A change can edit every file of its working tree and every setting in
 one, so what shall bind it stands on the command line and comes from a revision, or from a file elsewhere.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_mcp_governance.plugin.given import Given
+    from pytest_mcp_governance.policy.known import Baseline
 
 _SHORT = 12
+_ITSELF = ("HEAD", "@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,40 @@ def read_floor(given: Given, config: pytest.Config) -> Outside:
     return found
 
 
+def read_baseline(given: Given, config: pytest.Config, today: str) -> Outside:
+    """Read the baseline and make sure that it is one.
+
+    Raises:
+        pytest.UsageError: it cannot be read, or is no baseline; with file, line and column.
+    """
+    found = read(given, config)
+    try:
+        load_known(found, today)
+    except GovernanceError as error:
+        raise pytest.UsageError(f"mcp-governance: baseline {error}") from None
+    return found
+
+
+def load_known(baseline: Outside, today: str) -> Baseline:
+    """The known findings as of a day.
+
+    Raises:
+        PolicyError: they cannot be read.
+    """
+    from pytest_mcp_governance.policy.known import load_baseline
+
+    return load_baseline(baseline.text, name=baseline.name, today=date.fromisoformat(today))
+
+
+def of_the_change(given: Given, config: pytest.Config) -> bool:
+    """Whether a change can edit what this names: a file in its working tree, or its own last commit."""
+    from pytest_mcp_governance.run.outside import is_revision
+
+    if is_revision(given.value):
+        return given.value.split(":")[1] in _ITSELF
+    return lies_inside(given.path, config)
+
+
 def read(given: Given, config: pytest.Config) -> Outside:
     """Read `FILE` or `git:REV:PATH`.
 
@@ -74,7 +111,7 @@ def read(given: Given, config: pytest.Config) -> Outside:
         raise pytest.UsageError(f"mcp-governance: {error}") from None
     name = f"{found.name}@{found.commit[:_SHORT]}" if found.commit else _shown(given.path, config)
     caveat = ""
-    if found.path is not None and lies_inside(found.path, config):
+    if of_the_change(given, config):
         caveat = "the change under test can edit it"
     elif not given.from_command_line:
         caveat = "the change under test can name another"

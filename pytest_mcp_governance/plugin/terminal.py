@@ -58,8 +58,11 @@ def summary(
         lines += _findings(result.finding_lines, which)
         lines.append(_verdict(result, policy_unreadable))
         lines += map(printable, result.since)
+        passed = gate.let_pass(result.finding_lines, which)
+        if passed.known:
+            lines.append(f"baseline: {_count(passed.known, 'known finding')} failed neither test nor run")
         if which != "any":
-            lines.append(_gate(which, gate.let_pass(result.finding_lines, which)))
+            lines.append(_gate(which, passed.gate))
     for text in late:
         lines += [printable(line) for line in text.splitlines()]
     for reason in failing[:_MOST_PROBLEMS]:
@@ -89,7 +92,7 @@ def _findings(findings: Sequence[Mapping[str, object]], which: gate.Gate) -> lis
     """The findings that no failing test shows: those that fail the run, those let pass, those only observed."""
     failing = [f for f in findings if gate.fails(f, which)]
     hidden = [_finding(f) for f in failing if f["outcome"] not in _SHOWN_BY_PYTEST]
-    passed = [f"{_finding(f)}, let pass" for f in findings if gate.is_unexpected(f) and not gate.fails(f, which)]
+    passed = [_passed(f) for f in findings if gate.is_unexpected(f) and not gate.fails(f, which)]
     observed = [_finding(f) for f in findings if not f["expected"] and f["mode"] == "observe"]
     counted = Counter([*hidden, *passed, *observed])
     lines = [line if times == 1 else f"{line}, {times} times" for line, times in counted.items()]
@@ -106,6 +109,11 @@ def _finding(finding: Mapping[str, object]) -> str:
     state = f"{finding['state']}, observed" if finding["mode"] == "observe" else finding["state"]
     outcome = finding["outcome"] or "not ended"
     return printable(f"{finding['test']} ({outcome})  {finding['rule']}{what} ({state})")
+
+
+def _passed(finding: Mapping[str, object]) -> str:
+    known = finding.get("known")
+    return f"{_finding(finding)}, {printable(f'known as {known}') if known else 'let pass'}"
 
 
 def _gate(which: gate.Gate, passed: int) -> str:

@@ -248,6 +248,8 @@ class Recording:
                 env_secrets=secret_values(os.environ),
                 environment=(("pytest", pytest.__version__),),
                 keep_runs=0 if os.environ.get("CI") else _KEEP_RUNS,
+                baseline=self.settings.gating.known(),
+                today=self.settings.gating.today,
                 stated=self.settings.gating.stated() | stated(self._shard, os.environ) | approved.stated(),
                 approved=approved.text,
                 approved_source=approved.source,

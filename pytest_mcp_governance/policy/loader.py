@@ -50,7 +50,7 @@ def load_policy(text: str, *, name: str, kind: SourceKind = "file") -> Policy:
         PolicyError: anything that is not understood, with line and column where they are known.
     """
     try:
-        document = _read(text, name)
+        document = read_document(text, name)
         return _policy(document, text, name, kind)
     except PolicyError:
         raise
@@ -107,10 +107,19 @@ def _mode(node: Node | None) -> Mode:
     return "observe" if node.choice("mode", ("enforce", "observe")) == "observe" else "enforce"
 
 
-def _read(text: str, name: str) -> Node:
+def read_document(text: str, name: str, *, what: str = "the policy", hint: str = _START) -> Node:
+    """Read strict YAML, for a policy and for what is written like one.
+
+    Args:
+        what: what the text is, for messages.
+        hint: how such a text begins.
+
+    Raises:
+        PolicyError: no YAML, or YAML with anchors, tags, directives, duplicate keys, or nothing in it.
+    """
     if len(text) > MAX_CHARS:
-        raise PolicyError(f"the policy has more than {MAX_CHARS} characters", file=name)
-    empty = PolicyError("the policy is empty", file=name, line=1, column=1, hint=_START)
+        raise PolicyError(f"{what} has more than {MAX_CHARS} characters", file=name)
+    empty = PolicyError(f"{what} is empty", file=name, line=1, column=1, hint=hint)
     if not text.strip():
         raise empty
     builder = _Builder(name)

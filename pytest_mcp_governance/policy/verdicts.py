@@ -87,6 +87,7 @@ class Finding:
     scope: str | None = None
     source: str | None = None
     detail: Mapping[str, str] | None = field(default=None, repr=False)
+    known: str | None = None  # the entry of the suite's baseline that speaks of it
 
     def describe(self) -> str:
         """The failure lines: rule, place and controls; the call; what was seen and what is allowed.

@@ -10,6 +10,8 @@ from .model import Evidence
 from .summary import RunSummary
 from .text import counted, joined, number, sentence, withheld
 
+_GATES = {"reached": "only reached and unproven findings failed its run", "off": "no finding failed its run"}
+
 
 def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[str, str], ...]:
     """What this very file leaves unproven: (what, why) pairs, the specific ones first."""
@@ -101,6 +103,20 @@ def _seen_in_the_records(run: RunSummary, evidence: Evidence) -> list[str]:
     if not_begun := sum(name not in begun for name in evidence.missing_tests):
         reasons.append(f"{counted(not_begun, 'selected test')} never began.")
     return reasons
+
+
+def let_pass(evidence: Evidence) -> str:
+    """Which findings failed neither test nor run by the suite's own choice; empty where all could."""
+    said = []
+    known = sum(bool(finding.known) and finding.counts for finding in evidence.findings)
+    if known:
+        are, them = ("is", "it") if known == 1 else ("are", "them")
+        said.append(f"{number(known)} {are} known to the suite's own baseline, which did not fail its run for {them}.")
+    if evidence.gate != "any":
+        meaning = _GATES.get(evidence.gate, "which findings failed its run, this version cannot tell")
+        name = f" `{evidence.gate}`" if evidence.gate in _GATES else " of another kind"
+        said.append(f"The suite's own gate was{name}: {meaning}.")
+    return " ".join(said)
 
 
 def checks(facts: RunFacts) -> tuple[tuple[str, str], ...]:

@@ -108,6 +108,7 @@ class _Gathered:
                     f.integer(record, "unaudited"),
                     f.integer(record, "deselected"),
                     f.string(record, "collection"),
+                    record.get("require") is True,
                 )
             case "gap":
                 reason = f.disclosed(reveal, record.get("reason"))
@@ -208,6 +209,7 @@ class _Gathered:
             records=self.records,
             first=self.first,
             last=self.last,
+            gate=_gate(self.reader.open),
         )
 
     def _withheld_count(self) -> WithheldCount:
@@ -242,6 +244,11 @@ class _Gathered:
         for records in self.sessions.values():
             named |= {f.string(r, "agent") for r in records}
         return tuple(sorted(name for name in named if name))
+
+
+def _gate(statement: Record | None) -> str:
+    """Which findings failed the suite's own run, as the open statement says; `any` where it says nothing."""
+    return f.string(f.mapping(statement or {}, "predicate"), "gate", "any")
 
 
 def _withheld(reader: Records, value: object) -> int:

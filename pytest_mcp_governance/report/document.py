@@ -67,6 +67,7 @@ def _finding(finding: Finding) -> dict[str, object]:
         "source": finding.source,
         "place": asdict(place) if place else None,
         "records": list(finding.refs),
+        "known": finding.known or None,
     }
 
 

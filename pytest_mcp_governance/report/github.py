@@ -20,15 +20,15 @@ _MAX_PROPERTY = 250
 
 
 def annotate(evidence: Evidence, *, folder: str = "") -> tuple[str, ...]:
-    """Lines to print: errors for findings that fail the run, notices for those that were only observed.
+    """Lines to print: errors for findings that fail the run, notices for those that are known or were only observed.
 
     Args:
         evidence: the run, as collected from its report.
         folder: where pytest's root folder lies in the repository, `/` between its parts; empty where they are one.
     """
     found = listed(evidence)
-    errors = [x for x in found if x.finding.counts]
-    notices = [x for x in found if not x.finding.counts]
+    errors = [x for x in found if x.finding.counts and not x.finding.known]
+    notices = [x for x in found if x not in errors]
     return (*_limited("error", errors, folder), *_limited("notice", notices, folder))
 
 

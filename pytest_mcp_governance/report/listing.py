@@ -66,7 +66,8 @@ def identity(finding: Finding) -> tuple[str, str, str, str, str]:
 def account(finding: Finding) -> str:
     """What happened and why, as recorded: `clerk tried to call books.pay. Rule PAY blocked it: amount is over 50.`"""
     why = plain(finding_why(finding), MAX_REASON).rstrip(". ")
-    return f"{finding_sentence(finding).rstrip('.')}: {why}." if why else finding_sentence(finding)
+    told = f"{finding_sentence(finding).rstrip('.')}: {why}." if why else finding_sentence(finding)
+    return f"{told} Known as {plain(finding.known)}." if finding.known else told
 
 
 def call_of(finding: Finding) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .access import OUTSIDE, UNRESOLVED, Cell, Column, matrix
-from .caveats import brief
+from .caveats import brief, let_pass
 from .escaping import code, name, prose
 from .facts import Checked
 from .listing import Listed, listed
@@ -51,7 +51,7 @@ def _lines(run: RunSummary, evidence: Evidence, checked: Checked, rows: int) -> 
     if (more := len(checked.problems) - _MOST_PROBLEMS) > 0:
         yield f"- and {counted(more, 'more problem')}"
     yield ""
-    yield from _findings(run, listed(evidence), rows)
+    yield from _findings(run, evidence, listed(evidence), rows)
     yield from _access(run, evidence, rows)
     yield from _tests(run, evidence)
     yield from _check(checked)
@@ -66,7 +66,7 @@ def _state_of_the_run(checked: Checked) -> str:
     return f"Run {code(checked.run)} {status}. {prose(said)}{commit if checked.commit else ''}"
 
 
-def _findings(run: RunSummary, found: Sequence[Listed], rows: int) -> Iterable[str]:
+def _findings(run: RunSummary, evidence: Evidence, found: Sequence[Listed], rows: int) -> Iterable[str]:
     if found:
         yield "### Findings"
         yield ""
@@ -74,6 +74,9 @@ def _findings(run: RunSummary, found: Sequence[Listed], rows: int) -> Iterable[s
         if left := sum(x.count for x in found[rows:]):
             yield ""
             yield f"and {counted(left, 'more finding')}, in the report."
+        yield ""
+    if passed := let_pass(evidence):
+        yield prose(passed)
         yield ""
     if run.expected:
         provoked = "Its test" if run.expected == 1 else "Tests"

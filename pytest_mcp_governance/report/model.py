@@ -112,7 +112,8 @@ class Finding:
     """One finding.
 
     `number` counts in the order shown, `calls` are the numbers of the calls it is about. `about` is the message
-    that it names; a finding that names none, such as an expectation that was not met, is about its test.
+    that it names; a finding that names none, such as an expectation that was not met, is about its test. `known` is
+    the entry of the suite's baseline that speaks of it, `known_entry` what that says.
     """
 
     at: Stamp
@@ -134,6 +135,8 @@ class Finding:
     calls: tuple[int, ...]
     concluded: bool = True
     about: Message | None = None
+    known: str = ""
+    known_entry: tuple[tuple[str, Text], ...] = ()
 
     @property
     def counts(self) -> bool:
@@ -233,10 +236,13 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
+    """What was selected; `require` says that the run was to fail if any test was unaudited."""
+
     selected: tuple[str, ...]
     unaudited: int
     deselected: int
     collection: str
+    require: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,3 +308,4 @@ class Evidence:
     records: int
     first: Stamp | None
     last: Stamp | None
+    gate: str = "any"

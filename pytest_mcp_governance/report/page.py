@@ -196,6 +196,7 @@ def _opened(statement: object) -> tuple[tuple[str, str], ...]:
         "challenge": "Challenge",
         "gate": "Gate",
         "floor": "Floor",
+        "baseline": "Baseline",
     }
     found = ((label, _stated(predicate.get(key))) for key, label in labels.items())
     return tuple((label, said) for label, said in found if said)

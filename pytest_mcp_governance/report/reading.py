@@ -82,6 +82,8 @@ def finding(at: Stamp, record: Record, reveal: Reveal) -> Finding:
         scope=f.string(record, "scope"),
         source=f.string(record, "source"),
         detail=f.pairs(reveal, record["detail"]) if "detail" in record else (),
+        known=f.string(record, "known"),
+        known_entry=f.pairs(reveal, record["known_entry"]) if "known_entry" in record else (),
         calls=(),
     )
 

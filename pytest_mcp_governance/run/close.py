@@ -113,7 +113,7 @@ def close_run(
         "key_is_ephemeral": run.ephemeral,
         "problems": problems,
         "since": terminal_lines(since) if since is not None else [],
-    } | told(reader, closing.status)
+    } | told(reader, closing.status, run.config.known())
 
 
 def _conclude(

@@ -6,6 +6,7 @@ A floor, a baseline or an approved run that a pull request could edit would bind
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from pytest_mcp_governance.errors import ConfigurationError
 
 _PREFIX = "git:"
+_PLACES = (("", ""), ("tags/", ""), ("heads/", ""), ("remotes/", ""), ("remotes/", "/HEAD"))  # as git looks a name up
 _GIT_TIMEOUT_S = 30.0
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -52,7 +54,7 @@ def read_outside(spec: str, *, folder: Path) -> OutsideText:
 
     Raises:
         NotThereError: no such file, or no such path in the revision.
-        ConfigurationError: no such revision; not UTF-8; larger than 16 MiB; no git.
+        ConfigurationError: no such revision, or one of two meanings; not UTF-8; larger than 16 MiB; no git.
     """
     if is_revision(spec):
         return _from_git(spec, folder)
@@ -81,12 +83,32 @@ def _from_git(spec: str, folder: Path) -> OutsideText:
             "for example `git fetch --depth=1 origin main`, or check out with the full history"
         )
     commit = found.stdout.decode("ascii", "replace").strip()
+    _refuse_ambiguous(spec, revision, folder)
     shown = _git(folder, "cat-file", "blob", f"{commit}:{path}")
     if shown.returncode != 0:
         raise NotThereError(
             f"{spec}: {path!r} is no file in {revision} ({commit[:12]}); give its path from the top of the repository"
         )
     return OutsideText(spec, _text(shown.stdout, spec), commit=commit)
+
+
+def _refuse_ambiguous(spec: str, revision: str, folder: Path) -> None:
+    """A tag `origin/main` goes before the branch of that name: whoever may push tags could choose the floor with one.
+
+    https://git-scm.com/docs/gitrevisions
+    """
+    name = re.split(r"[~^@]", revision)[0]
+    places = [f"refs/{kind}{name}{head}" for kind, head in _PLACES]
+    # Patterns also match what lies below a name, so only what is exactly there counts.
+    listed = _git(folder, "for-each-ref", "--format=%(refname) %(*objectname) %(objectname)", *places) if name else None
+    rows = [row.split() for row in listed.stdout.decode("utf-8", "replace").splitlines()] if listed is not None else []
+    found = {row[0]: row[1] for row in rows if row[0] in places}
+    short = re.fullmatch("[0-9a-f]{4,39}", name) is not None  # of a commit, which a tag of that name goes before
+    if len(set(found.values())) > 1 or (short and found):
+        raise ConfigurationError(
+            f"{spec}: {name!r} can mean different things here: {', '.join(sorted(found))}. Write the one that is "
+            f"meant in full, such as git:refs/remotes/{name}:… or with all 40 digits of a commit"
+        )
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

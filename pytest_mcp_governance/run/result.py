@@ -6,13 +6,21 @@ From the records, by the view model that the page uses, so that terminal and pag
 from collections.abc import Iterator
 
 from pytest_mcp_governance.evidence.reader import EvidenceReader, Withheld
+from pytest_mcp_governance.policy.known import Baseline
 from pytest_mcp_governance.report.collect import collect
 from pytest_mcp_governance.report.model import Evidence, Text
 from pytest_mcp_governance.report.summary import summary_of
 
+_CALLED = ("passed", "failed", "xfailed", "xpassed")
 
-def told(reader: EvidenceReader, status: str) -> dict[str, object]:
-    """The fields of `session.control.RunResult` that come from the records."""
+
+def told(reader: EvidenceReader, status: str, baseline: Baseline | None = None) -> dict[str, object]:
+    """The fields of `session.control.RunResult` that come from the records.
+
+    Args:
+        status: as the close statement says it.
+        baseline: the findings that the suite knows of, for what to note about them.
+    """
     evidence = collect(reader)
     summary = summary_of(evidence, status=status)
     states = {"reached": summary.reached, "blocked": summary.blocked, "unproven": summary.unproven}
@@ -38,7 +46,7 @@ def told(reader: EvidenceReader, status: str) -> dict[str, object]:
         "agents": agents,
         "tests": dict(summary.tests),
         "finding_lines": list(_findings(evidence)),
-        "notes": list(_ended_unasked(reader)),
+        "notes": [*_ended_unasked(reader), *(_of_the_baseline(evidence, status, baseline) if baseline else ())],
     }
 
 
@@ -58,7 +66,21 @@ def _findings(evidence: Evidence) -> Iterator[dict[str, object]]:
             "state": finding.state,
             "mode": finding.mode,
             "expected": finding.expected,
+            "known": finding.known,
         }
+
+
+def _of_the_baseline(evidence: Evidence, status: str, baseline: Baseline) -> Iterator[str]:
+    """Entries that are over, and those that matched nothing although every test that they speak of was there."""
+    for entry in baseline.expired:
+        yield f"baseline entry {entry.id} expired on {entry.expires} and is not applied"
+    whole = status == "complete" and evidence.selection is not None and not evidence.selection.deselected
+    called = {test.name for test in evidence.tests if test.outcome in _CALLED}
+    used = {finding.known for finding in evidence.findings}
+    for entry in baseline.entries if whole else ():
+        concerned = any(entry.test is None or entry.test.matches(name) for name in called)
+        if concerned and entry.id not in used and entry not in baseline.expired:
+            yield f"baseline entry {entry.id} matched no finding of this run; take it out if it is mended"
 
 
 def _ended_unasked(reader: EvidenceReader) -> Iterator[str]:

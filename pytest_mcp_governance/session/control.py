@@ -31,8 +31,8 @@ class RunResult:
 
     `findings` is state -> {"enforce": n, "observe": n, "expected": n}; `unexpected` counts unexpected findings in
     enforce mode; `finding_lines` are the findings one by one: test, attempt, outcome, rule, clause, agent, server,
-    tool, state, mode, expected; `problems` are failures of the evidence itself, `notes` are worth a line and fail
-    nothing; `since` is what changed since the approved run, a few lines.
+    tool, state, mode, expected, known; `problems` are failures of the evidence itself, `notes` are worth a line and
+    fail nothing; `since` is what changed since the approved run, a few lines.
     """
 
     run: str

@@ -55,6 +55,7 @@ class RecorderService:
         self._resolver = FileResolver(config.rootdir)
         self._secrets = set(config.env_secrets)
         self._trial: Trial | None = None
+        self._baseline = config.known()
         self._done = asyncio.Event()
         self._owner = os.getppid()
 
@@ -142,7 +143,7 @@ class RecorderService:
             known_secrets=tuple(self._secrets),
             today=(today := datetime.now(UTC).date()),
         )
-        self._trial = trial = Trial(self._segment, judge, test)
+        self._trial = trial = Trial(self._segment, judge, test, self._baseline)
         start: dict[str, object] = {"phase": "start", "nodeid": Committed(arguments["nodeid"])}
         start |= {k: arguments[k] for k in ("agent", "controls") if arguments.get(k)}
         trial.record("test", start)
@@ -202,14 +203,17 @@ class RecorderService:
         return self._current().judge.expect_denied(cast("str | None", arguments.get("rule")))
 
     async def _op_end_expectation(self, arguments: Mapping[str, object]) -> object:
-        return [finding_fields(f) for f in self._current().judge.end_expectation(cast(int, arguments["token"]))]
+        trial = self._current()
+        return [finding_fields(trial.marked(f)) for f in trial.judge.end_expectation(cast(int, arguments["token"]))]
 
     async def _op_require(self, arguments: Mapping[str, object]) -> object:
         requirement = cast(Mapping[str, object], arguments["requirement"])
-        return [finding_fields(f) for f in self._current().judge.require(requirement)]
+        trial = self._current()
+        return [finding_fields(trial.marked(f)) for f in trial.judge.require(requirement)]
 
     async def _op_standing(self, arguments: Mapping[str, object]) -> object:
-        return [finding_fields(f) for f in self._current().judge.standing()]
+        trial = self._current()
+        return [finding_fields(trial.marked(f)) for f in trial.judge.standing()]
 
     async def _op_conclude(self, arguments: Mapping[str, object]) -> object:
         trial = self._current()

@@ -1,12 +1,18 @@
 """What a recorder is told at its start, over its stdin: never through its environment or `ps`."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_mcp_governance.errors import RecorderError
+
+if TYPE_CHECKING:
+    from pytest_mcp_governance.policy.known import Baseline
 
 PROGRAM = "pytest_mcp_governance.run.program"
 # What the recorder itself may see of the test run's environment; servers and browsers see less (see `server`).
@@ -36,6 +42,8 @@ class RecorderConfig:
         env_secrets: values to look for in what is recorded, so that the report withholds them; kept in memory only.
         environment: facts about the test run for the open record, such as pytest's version.
         keep_runs: how many runs to keep, 0 for all.
+        baseline: name and text of the suite's known findings, empty where there are none.
+        today: the day on which they are held against their end.
         stated: what else the open statement says of the run, such as its gate.
         approved: text of the approval that the run is compared with, "" for none.
         approved_source: what it was read from.
@@ -54,6 +62,8 @@ class RecorderConfig:
     env_secrets: tuple[str, ...] = field(default=(), repr=False)
     environment: tuple[tuple[str, str], ...] = ()
     keep_runs: int = 10
+    baseline: tuple[str, str] = ("", "")
+    today: str = ""
     stated: Mapping[str, object] = field(default_factory=dict)
     approved: str = field(default="", repr=False)
     approved_source: str = ""
@@ -64,7 +74,7 @@ class RecorderConfig:
         return json.dumps(asdict(self), default=str)
 
     @classmethod
-    def from_json(cls, line: str) -> "RecorderConfig":
+    def from_json(cls, line: str) -> RecorderConfig:
         """Read what `to_json` wrote.
 
         Raises:
@@ -74,6 +84,7 @@ class RecorderConfig:
             data = json.loads(line)
             for name in ("run_dir", "rootdir", "report_copy"):
                 data[name] = Path(data[name])
+            data["baseline"] = (str(data["baseline"][0]), str(data["baseline"][1]))
             data["env_secrets"] = tuple(data["env_secrets"])
             data["environment"] = tuple((str(k), str(v)) for k, v in data["environment"])
             return cls(**{f.name: data[f.name] for f in fields(cls)})
@@ -83,9 +94,20 @@ class RecorderConfig:
                 "it is started by the pytest plugin, not by hand"
             ) from None
 
-    def for_main(self) -> "RecorderConfig":
+    def for_main(self) -> RecorderConfig:
         """The same run's settings for its main recorder."""
         return replace(self, segment="main", main=True)
+
+    def known(self) -> Baseline | None:
+        """The suite's known findings; the plugin has read them once, so that a mistake ends pytest before any test.
+
+        Raises:
+            PolicyError: they cannot be read.
+        """
+        from pytest_mcp_governance.policy.known import load_baseline
+
+        name, text = self.baseline
+        return load_baseline(text, name=name, today=date.fromisoformat(self.today)) if text else None
 
     @property
     def control_file(self) -> Path:

@@ -4,11 +4,12 @@ Binds the segment that records to the judge that decides; knows no transport and
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from pytest_mcp_governance.evidence.ledger import Committed, Segment
 from pytest_mcp_governance.policy.engine import Access, Decision, Finding, Judge
 from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.policy.known import Baseline, Known
 from pytest_mcp_governance.policy.verdicts import NO_CALLS
 from pytest_mcp_governance.session.wire import plain_tool, storable
 
@@ -40,9 +41,10 @@ class Trial:
         segment: the ledger segment of this recorder.
         judge: the policy's state for this attempt.
         test: clear test name and attempt, from 1.
+        baseline: the findings that the suite knows of.
     """
 
-    def __init__(self, segment: Segment, judge: Judge, test: tuple[str, int]) -> None:
+    def __init__(self, segment: Segment, judge: Judge, test: tuple[str, int], baseline: Baseline | None = None) -> None:
         self.test = test
         self.judge = judge
         self.calls: list[Call] = []
@@ -50,6 +52,7 @@ class Trial:
         self.findings: list[Finding] = []
         self.exercised = False
         self._segment = segment
+        self._baseline = baseline
         self._written: set[tuple[object, ...]] = set()
 
     def record(self, type_: str, fields: Mapping[str, object]) -> str:
@@ -103,13 +106,21 @@ class Trial:
         An attempt that was not exercised (skipped, or stopped in its setup) does not miss the calls it never came to.
         """
         found = self.judge.conclude()
-        self.findings = [finding for finding in found if self.exercised or finding.rule != NO_CALLS]
+        self.findings = [self.marked(x) for x in found if self.exercised or x.rule != NO_CALLS]
         for finding in self.findings:
             key = (finding.rule, finding.clause, finding.refs, finding.reason)
             if key not in self._written:
                 self._written.add(key)
                 self._record_finding(finding)
         return self.findings
+
+    def marked(self, finding: Finding) -> Finding:
+        """The finding, with the entry of the baseline that speaks of it."""
+        entry = self._entry(finding)
+        return finding if entry is None else replace(finding, known=entry.id)
+
+    def _entry(self, finding: Finding) -> Known | None:
+        return self._baseline.find(finding, self.test[0]) if self._baseline is not None else None
 
     def _record_access(self, access: Access, event: Event) -> dict[str, object]:
         fields: dict[str, object] = {
@@ -145,6 +156,9 @@ class Trial:
         fields |= {name: value for name in named if (value := getattr(finding, name)) is not None}
         if finding.tool is not None:
             fields["tool"] = plain_tool(finding.tool) or _committed(finding.tool)
+        entry = self._entry(finding)
+        if entry is not None:
+            fields |= {"known": entry.id, "known_entry": _committed(entry.stated())}
         if finding.detail is not None:
             fields["detail"] = _committed(dict(finding.detail))
         self.record("finding", fields)

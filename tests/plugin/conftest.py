@@ -11,8 +11,15 @@ from tests.plugin.suites import Suite
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Suite]:
-    monkeypatch.delenv("MCP_GOVERNANCE_SIGNING_KEY", raising=False)
-    for name in ("CI", *VARIABLES, "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+    for name in (
+        "MCP_GOVERNANCE_SIGNING_KEY",
+        "MCP_GOVERNANCE_CHALLENGE",
+        "CI",
+        *VARIABLES,
+        "GITHUB_ACTIONS",
+        "GITHUB_STEP_SUMMARY",
+        "GITHUB_WORKSPACE",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.syspath_prepend(pytester.path)
     yield Suite(pytester)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,47 @@ def test_observing_by_ini_or_mark_is_an_error_that_names_the_floor(change: Suite
     assert re.search(
         r"git:base:governance.policy.yaml@[0-9a-f]{12} says enforce; a mode can only be tightened", ended.text
     )
+
+
+CAPPED = """\
+governance: 1
+policy: capped
+rules:
+- {id: PAY, allow: ["plain.pay"], args: {amount: {type: integer, max: 4}}}
+"""
+WAIVER = """\
+waivers:
+- {id: W-1, rule: PAY, args: {amount: {max: 90}}, agents: [a], owner: us, ticket: T-1, expires: EXPIRES, reason: ours}
+"""
+
+
+@SERIAL_AND_PARALLEL
+def test_a_change_that_adds_its_own_waiver_fails_under_the_floor_and_only_there(change: Suite, workers: int):
+    log = change.folder / "asked.jsonl"
+    change.declare("plain", PLAIN_LOG=str(log))
+    change.write("governance.policy.yaml", CAPPED)
+    git(change.folder, "commit", "-q", "-am", "capped")
+    git(change.folder, "branch", "-f", "base")
+    expires = str(datetime.now(UTC).date() + timedelta(days=30))
+    change.write("governance.policy.yaml", CAPPED + WAIVER.replace("EXPIRES", expires))
+    change.test(PAYS)
+    ended = change.run(FLOOR, workers=workers)
+    assert ended.status == 1
+    assert denied(ended) == {("PAY", "block")}
+    assert not log.exists()
+    assert change.run().status == 0
+    assert log.exists()
+
+
+def test_a_waiver_of_the_floor_lifts_the_floors_rule_only(change: Suite):
+    expires = str(datetime.now(UTC).date() + timedelta(days=30))
+    change.write("governance.policy.yaml", CAPPED + WAIVER.replace("EXPIRES", expires))
+    git(change.folder, "commit", "-q", "-am", "waived")
+    git(change.folder, "branch", "-f", "base")
+    change.test(PAYS)
+    assert change.run(FLOOR).status == 0
+    change.write("governance.policy.yaml", CAPPED)
+    assert change.run(FLOOR).status == 1
 
 
 SCOPED = """\

@@ -1,5 +1,6 @@
 """`--mcp-governance-gate`: what a finding does to its test and the run. The evidence never changes with it."""
 
+import html
 import re
 
 import pytest
@@ -86,6 +87,7 @@ def test_the_gate_stands_in_the_signed_open_statement_and_on_the_page(suite: Sui
     ended = suite.run(f"--mcp-governance-gate={which}", workers=workers)
     assert ended.opened["gate"] == which
     assert re.search(rf"<dt>Gate</dt><dd>(<[^>]*>)*{which}<", ended.page)
+    assert ("The suite's own gate was" in html.unescape(ended.page)) == (which != "any")
 
 
 @SERIAL_AND_PARALLEL

@@ -37,6 +37,7 @@ def test_it_is_a_fact_of_the_evidence(suite: Suite, workers: int):
     ended = suite.run(REQUIRE, workers=workers)
     (selection,) = ended.of_type("selection")
     assert (selection["require"], selection["unaudited"]) == (True, 1)
+    assert "1 audited of 2 selected, 0 deselected; each had to be audited" in ended.page
     assert ended.verified("passed")[0] == 0  # the report is about the audited tests; the run failed all the same
     assert ended.status == 1
 

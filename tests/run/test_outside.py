@@ -66,3 +66,31 @@ def test_what_cannot_be_read_is_said_with_what_to_do(repository: Path, spec: str
 def test_outside_a_repository_a_revision_is_refused_with_gits_reason(tmp_path: Path):
     with pytest.raises(ConfigurationError, match="cannot be used"):
         read_outside("git:main:p.yaml", folder=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["tag", "branch"])
+def test_a_name_that_a_tag_or_branch_could_take_over_is_refused_and_its_full_name_is_not(repository: Path, kind: str):
+    git(repository, "update-ref", "refs/remotes/origin/main", "main")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "two")
+    assert read_outside("git:origin/main:policies/p.yaml", folder=repository).commit == git(
+        repository, "rev-parse", "refs/remotes/origin/main"
+    )
+    git(repository, kind, "origin/main", "HEAD")
+    for revision in ("origin/main", "origin/main~0"):
+        with pytest.raises(ConfigurationError, match=r"'origin/main' can mean .* refs/remotes/origin/main"):
+            read_outside(f"git:{revision}:policies/p.yaml", folder=repository)
+    found = read_outside("git:refs/remotes/origin/main:policies/p.yaml", folder=repository)
+    assert found.commit == git(repository, "rev-parse", "main~1")
+
+
+def test_a_tag_on_the_same_commit_leaves_no_doubt(repository: Path):
+    git(repository, "tag", "-a", "-m", "one", "main", "main")
+    assert read_outside("git:main:policies/p.yaml", folder=repository).commit == git(repository, "rev-parse", "HEAD")
+
+
+def test_a_tag_that_looks_like_the_short_name_of_a_commit_is_refused(repository: Path):
+    short = git(repository, "rev-parse", "--short=8", "HEAD")
+    assert read_outside(f"git:{short}:policies/p.yaml", folder=repository).commit
+    git(repository, "tag", short)
+    with pytest.raises(ConfigurationError, match="can mean different things"):
+        read_outside(f"git:{short}:policies/p.yaml", folder=repository)

@@ -15,6 +15,7 @@ from pytest_mcp_governance.evidence.safe_text import safe
 
 MAX_SHARDS = 10_000
 MAX_GROUP_CHARACTERS = 128
+MAX_MISSING_ATTEMPTS = 10_000
 _NAMED = 20  # missing shards that are named one by one
 
 
@@ -174,11 +175,19 @@ def read_shard(value: object, run: str) -> Shard:
 
 
 def whole_of(members: Sequence[Member]) -> Whole:
-    """What at least one member comes to; the same whatever their order."""
+    """What at least one member comes to; the same whatever their order.
+
+    Raises:
+        EvidenceError: more earlier attempts are missing than anybody would list.
+    """
     ordered = sorted(members, key=lambda m: (m.shard.index, m.shard.attempt, m.started_on, m.run))
     last = {member.shard.index: member.run for member in ordered}
     ordered = [replace(member, superseded=last[member.shard.index] != member.run) for member in ordered]
     attempts = {(member.shard.index, member.shard.attempt) for member in ordered}
+    # Counted before they are made: a few small runs can claim attempts without end.
+    latest = {member.shard.index: member.shard.attempt for member in ordered}  # in order, so the last one stays
+    if sum(latest.values()) - len(attempts) > MAX_MISSING_ATTEMPTS:
+        raise EvidenceError(f"More than {MAX_MISSING_ATTEMPTS:,} earlier attempts are missing; this is no group.")
     total = max(member.shard.total for member in ordered)
     selected = frozenset[str]().union(*(member.selected for member in ordered))
     collection = _one_collection(ordered)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pytest_mcp_governance.errors import ConfigurationError
 from pytest_mcp_governance.plugin.options import ATTEMPT_VARIABLE
 
-MAX_SHARDS = 10_000
+MAX_SHARDS = MAX_ATTEMPTS = 10_000
 _SHARD = re.compile(r"([1-9]\d{0,4})/([1-9]\d{0,4})")
 _GROUP = re.compile(r"[!-~]{1,128}")
 _NUMBER = re.compile(r"\d{1,6}")
@@ -125,13 +125,13 @@ def read_attempt(environ: Mapping[str, str]) -> int:
     """How often this job was run, from 1: as MCP_GOVERNANCE_ATTEMPT says, else as the CI counts; 1 where neither does.
 
     Raises:
-        ConfigurationError: MCP_GOVERNANCE_ATTEMPT is no number from 1.
+        ConfigurationError: MCP_GOVERNANCE_ATTEMPT is no number from 1 to 10,000.
     """
     given = environ.get(ATTEMPT_VARIABLE)
     if given:
         number = _number(given)
-        if not number:
-            raise ConfigurationError(f"{ATTEMPT_VARIABLE} is {given[:80]!r}; it must be a number from 1")
+        if not number or number > MAX_ATTEMPTS:
+            raise ConfigurationError(f"{ATTEMPT_VARIABLE} is {given[:80]!r}; it must be from 1 to {MAX_ATTEMPTS}")
         return number
     provider = _provider(environ)
     counted = _number(environ.get(provider.attempt, "")) if provider is not None else None

@@ -199,6 +199,12 @@ def test_an_attempt_without_those_before_it_is_incomplete(shards):
         assert f"attempt {attempt} of shard 2/2 is not here" in texts(merged.report)
 
 
+def test_a_few_runs_that_claim_attempts_without_end_are_refused_before_they_are_counted_out(shards):
+    reports = [shards.report(index, 3, attempt=5_000, tests=TESTS) for index in (1, 2, 3)]
+    with pytest.raises(EvidenceError, match="More than 10,000 earlier attempts are missing"):
+        shards.group(reports)
+
+
 def test_a_partial_shard_makes_the_group_incomplete_and_is_named(shards):
     merged = shards.group([shards.report(1, tests=TESTS[:2]), shards.report(2, tests=TESTS[2:], status="partial")])
     assert merged.report.outcome is Outcome.INCOMPLETE

@@ -29,6 +29,7 @@ ATTEMPT_VARIABLE = "MCP_GOVERNANCE_ATTEMPT"
 DEFAULT_POLICY = "governance.policy.yaml"
 DEFAULT_SERVERS = "mcp.json"
 DEFAULT_REPORT = "governance-report.html"
+MAX_KEEP_DAYS = 36_500
 
 _CHOICES = {
     "mode": ("enforce", "observe"),
@@ -53,6 +54,8 @@ _HELP = {
     "run, pipeline, workflow or build of GitHub, GitLab, CircleCI or Buildkite)",
     "approved": "approval that the run is compared with, made by `mcp-governance approve`: a file or git:REV:PATH "
     f"(default: {DEFAULT_APPROVED} at rootdir)",
+    "keep_days": "how many days after its end the evidence is to be kept; the date is signed and told, and nothing is "
+    "deleted by it (default: no date)",
     "github": "auto: in a GitHub job, annotate findings and append the run to the job's summary; off: neither "
     "(default: auto)",
     "floor": "policy that every audited test is judged by as well, from outside the change under test: a file, or "
@@ -61,6 +64,7 @@ _HELP = {
 }
 _FROM_OUTSIDE = "FILE|git:REV:PATH"
 _METAVARS = {
+    "keep_days": "N",
     "shard": "N/TOTAL",
     "group": "ID",
     "floor": _FROM_OUTSIDE,
@@ -91,6 +95,7 @@ class Settings:
     configured: bool
     gating: Gating
     approved: Approved | None
+    keep_days: int
     github: Literal["auto", "off"]
 
 
@@ -141,6 +146,7 @@ def read_settings(config: pytest.Config) -> Settings:
         configured=any(given.values()) or bool(os.environ.get(KEY_VARIABLE)) or gating != Gating(),
         gating=gating,
         approved=read_named(given["approved"], config),
+        keep_days=_days(given["keep_days"]),
         github=cast('Literal["auto", "off"]', _choice(given["github"], "github") or "auto"),
     )
 
@@ -192,6 +198,22 @@ def _choice(given: Given | None, name: str) -> str | None:
             f"mcp-governance: mcp_governance_{name} is {given.value!r}; it must be one of {', '.join(_CHOICES[name])}"
         )
     return given.value
+
+
+def _days(given: Given | None) -> int:
+    if given is None:
+        return 0
+    if not (
+        given.value.isascii()
+        and given.value.isdecimal()
+        and len(given.value) <= 5
+        and 1 <= int(given.value) <= MAX_KEEP_DAYS
+    ):
+        raise pytest.UsageError(
+            f"mcp-governance: mcp_governance_keep_days is {given.value!r}; it must be a number of days from 1 to "
+            f"{MAX_KEEP_DAYS}"
+        )
+    return int(given.value)
 
 
 def _shard(shard: Given | None, group: Given | None) -> tuple[str | None, str | None]:

@@ -250,6 +250,7 @@ class Recording:
                 keep_runs=0 if os.environ.get("CI") else _KEEP_RUNS,
                 baseline=self.settings.gating.known(),
                 today=self.settings.gating.today,
+                keep_days=self.settings.keep_days,
                 stated=self.settings.gating.stated() | stated(self._shard, os.environ) | approved.stated(),
                 approved=approved.text,
                 approved_source=approved.source,

@@ -36,6 +36,7 @@ class RunFacts:
         status_reasons: why the status is not `complete`, one plain sentence each.
         kind: what `run` is the id of; a group was not opened, so its `open_digest` is empty.
         since: how the run differs from the approved one; None where there is none.
+        keep_until: date up to which the evidence is to be kept, as the close statement will say, or "".
         approved_problem: why the approval that is there could not be used, or "".
     """
 
@@ -56,6 +57,7 @@ class RunFacts:
     kind: Literal["Run", "Group"] = "Run"
     since: Since | None = None
     approved_problem: str = ""
+    keep_until: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ MOST_ITEMS = 20
 MOST_ON_PAGE = 10  # before the reader opens the rest
 _MOST_KINDS_IN_TERMINAL = 6
 _MOST_ITEMS_IN_TERMINAL = 3
+_MOST_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,13 @@ def terminal_lines(since: Since) -> list[str]:
 
 
 def _brief(difference: Difference) -> str:
-    items = [plain_item(item) for item in difference.items[:_MOST_ITEMS_IN_TERMINAL]]
+    items = [_cut(plain_item(item)) for item in difference.items[:_MOST_ITEMS_IN_TERMINAL]]
     left = len(difference.items) - len(items)
     return "; ".join(items) + (f"; and {left} more" if left > 0 else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
 
 
 def plain_item(item: Item) -> str:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pytest_mcp_governance.errors import EvidenceError
-from pytest_mcp_governance.evidence.group import is_group
 from pytest_mcp_governance.evidence.outcome import Outcome, Report
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.safe_text import safe
@@ -24,6 +23,7 @@ from pytest_mcp_governance.report.facts import FULL_BANNER, Checked
 from pytest_mcp_governance.report.listing import listed
 from pytest_mcp_governance.report.ticket import Form, Ticket, comment, how_to_check
 from pytest_mcp_governance.run.files import replace_file
+from pytest_mcp_governance.run.inside import sources_in
 from pytest_mcp_governance.run.later import RefusedError
 from pytest_mcp_governance.run.published import published
 
@@ -112,11 +112,13 @@ def _ticket(target: Path, data: bytes, report: Report, *, trusting: bool, asked:
 
 
 def _signed_date(data: bytes) -> str:
-    source = ContainerSource(data)
-    close = {} if is_group(source.paths()) else EvidenceReader(source).close or {}
-    predicate = close.get("predicate")
-    date = predicate.get("keep_until") if isinstance(predicate, dict) else None
-    return safe(date, 40) if isinstance(date, str) else ""
+    """The date that close names; of a group the latest, where every run names one."""
+    dates = []
+    for source in sources_in(ContainerSource(data)):
+        predicate = (EvidenceReader(source).close or {}).get("predicate")
+        date = predicate.get("keep_until") if isinstance(predicate, dict) else None
+        dates.append(safe(date, 40) if isinstance(date, str) else "")
+    return max(dates) if all(dates) else ""
 
 
 def _asked(keep_until: str, keep_days: int | None, report: Report) -> str:

@@ -7,7 +7,7 @@ import base64
 import os
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -93,6 +93,7 @@ def close_run(
             omitted=hidden.omitted,
             view_sha256=draft.view_sha256,
             item_list_sha256=draft.item_list_sha256,
+            keep_until=_keep_until(run, closing) or None,
         ),
         run.identity,
     )
@@ -185,6 +186,7 @@ def _render(
         judged=closing.counted.judged,
         status_reasons=closing.reasons,
         since=since,
+        keep_until=_keep_until(run, closing),
         approved_problem=run.config.approved_problem
         or ("the comparison failed" if run.config.approved and since is None else ""),
     )
@@ -193,6 +195,13 @@ def _render(
     except Exception as error:  # evidence that cannot be drawn is evidence all the same, and has to be signed
         problems.append(f"the report's page could not be drawn ({type(error).__name__}); its evidence is complete")
         return FALLBACK
+
+
+def _keep_until(run: OpenRun, closing: _Closing) -> str:
+    if not run.config.keep_days:
+        return ""
+    ended = datetime.fromisoformat(closing.finished_on)
+    return (ended + timedelta(days=run.config.keep_days)).date().isoformat()
 
 
 def _environment(reader: EvidenceReader) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class RecorderConfig:
         keep_runs: how many runs to keep, 0 for all.
         baseline: name and text of the suite's known findings, empty where there are none.
         today: the day on which they are held against their end.
+        keep_days: for how many days after its end the run asks to be kept, 0 where it does not say.
         stated: what else the open statement says of the run, such as its gate.
         approved: text of the approval that the run is compared with, "" for none.
         approved_source: what it was read from.
@@ -64,6 +65,7 @@ class RecorderConfig:
     keep_runs: int = 10
     baseline: tuple[str, str] = ("", "")
     today: str = ""
+    keep_days: int = 0
     stated: Mapping[str, object] = field(default_factory=dict)
     approved: str = field(default="", repr=False)
     approved_source: str = ""

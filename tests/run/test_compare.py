@@ -204,6 +204,11 @@ def test_the_terminal_gets_at_most_eight_lines(before, after):
     assert 1 <= len(terminal_lines(since(compare(before, after)))) <= 8
 
 
+def test_a_very_long_name_does_not_fill_the_terminal():
+    (_, line) = terminal_lines(since(compare(run(tests="a"), run(tests="a", servers=frozenset({"x" * 5_000})))))
+    assert line == f"  new servers: {'x' * 120}…"
+
+
 def test_the_terminal_says_that_nothing_changed():
     assert terminal_lines(since(compare(run(), run()))) == ["since approved run run-1 (2026-11-23): nothing changed"]
 

@@ -99,7 +99,8 @@ def _write(published: Published, form: str, out: Path | None, folder: str) -> No
 
 
 def _say_outcome(report: Report) -> None:
-    click.echo(f"{report.outcome.name}: run {report.run or 'unknown'}", err=True)
+    which = f"group {report.group}" if report.group else f"run {report.run or 'unknown'}"
+    click.echo(f"{report.outcome.name}: {which}", err=True)
     for problem in report.problems[:_MAX_PROBLEMS]:
         click.echo(f"  {problem.outcome.name.lower():<10} {safe(str(problem), _MAX_CHARACTERS)}", err=True)
     if len(report.problems) > _MAX_PROBLEMS:

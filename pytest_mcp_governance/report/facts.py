@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_mcp_governance.evidence.outcome import ShardReport
+
 from .since import Since
 
 Profile = Literal["ticket", "full"]
@@ -66,7 +68,9 @@ class Checked:
 
     Args:
         file: name of the report or run folder, as a reader would give it to `verify`.
-        run: run id.
+        run: run id, or the id of a group.
+        kind: which of them.
+        shards: the runs of a group.
         status: of the close statement; empty where the run was not closed.
         outcome: what the verifier said ("VERIFIED"); empty where nobody has verified it yet.
         meaning: the outcome in a few words.
@@ -93,3 +97,5 @@ class Checked:
     dirty: bool = False
     started_on: str = ""
     finished_on: str = ""
+    kind: Literal["Run", "Group"] = "Run"
+    shards: tuple[ShardReport, ...] = ()

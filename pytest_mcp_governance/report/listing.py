@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from .hostile import plain
 from .model import Evidence, Finding
+from .shards import bare_test
 from .text import FOUND, finding_sentence, finding_why, tool_name
 
 MAX_REASON = 500
@@ -60,7 +61,7 @@ def unexpected(evidence: Evidence) -> tuple[Finding, ...]:
 
 def identity(finding: Finding) -> tuple[str, str, str, str, str]:
     """What makes it the same finding in another run: rule, test, agent, call and clause."""
-    return finding.rule, finding.at.test, finding.agent, call_of(finding), finding.clause
+    return finding.rule, bare_test(finding.at.test), finding.agent, call_of(finding), finding.clause
 
 
 def account(finding: Finding) -> str:
@@ -77,7 +78,7 @@ def call_of(finding: Finding) -> str:
 
 def place_of(finding: Finding) -> Place | None:
     """Where a reader finds the rule; failing that the test's file; None where the record names neither."""
-    return rule_place(finding) or _project_file(finding.at.test.partition("::")[0], 0)
+    return rule_place(finding) or _project_file(bare_test(finding.at.test).partition("::")[0], 0)
 
 
 def rule_place(finding: Finding) -> Place | None:

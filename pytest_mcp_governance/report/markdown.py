@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pytest_mcp_governance.evidence.outcome import ShardReport
+
 from .access import OUTSIDE, UNRESOLVED, Cell, Column, matrix
 from .caveats import brief, let_pass
 from .escaping import code, name, prose
@@ -53,6 +55,7 @@ def _lines(run: RunSummary, evidence: Evidence, checked: Checked, rows: int) -> 
     yield ""
     yield from _findings(run, evidence, listed(evidence), rows)
     yield from _access(run, evidence, rows)
+    yield from _shards(checked, rows)
     yield from _tests(run, evidence)
     yield from _check(checked)
     yield f"_{prose(brief(run, evidence))}_"
@@ -63,7 +66,7 @@ def _state_of_the_run(checked: Checked) -> str:
     status = {"complete": "is complete", "": "was not closed"}.get(checked.status, f"is {checked.status}")
     said = f"{checked.outcome}: {checked.meaning}" if checked.outcome else "Nobody has verified its report yet."
     commit = f" Sources: commit {code(checked.commit)}{' with local changes' if checked.dirty else ''}."
-    return f"Run {code(checked.run)} {status}. {prose(said)}{commit if checked.commit else ''}"
+    return f"{checked.kind} {code(checked.run)} {status}. {prose(said)}{commit if checked.commit else ''}"
 
 
 def _findings(run: RunSummary, evidence: Evidence, found: Sequence[Listed], rows: int) -> Iterable[str]:
@@ -130,6 +133,27 @@ def _cell(cell: Cell | None) -> str:
     return number(len(cell.calls)) + (f" ({', '.join(marks)})" if marks else "")
 
 
+def _shards(checked: Checked, rows: int) -> Iterable[str]:
+    if not checked.shards:
+        return
+    yield "### Shards"
+    yield ""
+    yield from _table(("Shard", "Tests", "Unexpected findings", "Run"), [_shard(x) for x in checked.shards[:rows]])
+    if (left := len(checked.shards) - rows) > 0:
+        yield ""
+        yield f"and {counted(left, 'more run')}, in the report."
+    yield ""
+
+
+def _shard(shard: ShardReport) -> tuple[str, ...]:
+    again = f", attempt {shard.attempt}" if shard.attempt > 1 or shard.superseded else ""
+    later = ", run again later" if shard.superseded else ""
+    outcomes = ", ".join(f"{number(n)} {prose(outcome, 40)}" for outcome, n in shard.tests.items()) or "none ended"
+    status = "" if shard.status == "complete" else f" ({prose(shard.status or 'not closed', 40)})"
+    found = sum(states["enforce"] for states in shard.findings.values())
+    return f"{shard.index}/{shard.total}{again}{later}", outcomes + status, number(found), code(shard.run)
+
+
 def _tests(run: RunSummary, evidence: Evidence) -> Iterable[str]:
     outcomes = ", ".join(f"{number(n)} {prose(outcome, 40)}" for outcome, n in run.tests) or "none ended"
     selected = evidence.selection
@@ -147,8 +171,9 @@ def _check(checked: Checked) -> Iterable[str]:
     yield f"{command}, with the fingerprint that your security team publishes."
     yield "Digests to compare with those in the job's log:"
     yield ""
-    yield f"- open {code(checked.open_digest)}"
-    yield f"- close {code(checked.close_digest)}"
+    if checked.open_digest:
+        yield f"- open {code(checked.open_digest)}"
+    yield f"- {'close' if checked.kind == 'Run' else 'group'} {code(checked.close_digest)}"
     yield f"- signer {code(checked.signer)}, as the file says"
     yield ""
 

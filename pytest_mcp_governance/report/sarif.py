@@ -18,6 +18,7 @@ from .facts import Checked
 from .hostile import plain
 from .listing import Place, account, call_of, identity, place_of, unexpected
 from .model import Evidence, Finding
+from .shards import bare_test
 from .text import RULES, STATES, counted
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -121,7 +122,7 @@ def _physical(place: Place | None, folder: str) -> Json:
 
 def _logical(finding: Finding) -> list[Json]:
     """Test, agent and tool; kinds of one's own are allowed where none of the listed fits (3.33.7)."""
-    named = (("function", finding.at.test), ("agent", finding.agent), ("tool", call_of(finding)))
+    named = (("function", bare_test(finding.at.test)), ("agent", finding.agent), ("tool", call_of(finding)))
     return [{"fullyQualifiedName": _name(name), "kind": kind} for kind, name in named if name]
 
 

@@ -6,11 +6,14 @@ can name, hide or reveal anything of another. Leaves out checking and the page i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from pytest_mcp_governance.evidence.reader import EvidenceReader, Record
+
+_LABEL = re.compile(r"\Ashard-[1-9][0-9]*(?:-[^: ]*)?: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,24 @@ class GroupReader:
     def blob(self, digest: str) -> bytes | None:
         """By its own digest, so it does not matter whose it is."""
         return next((data for _, reader in self._runs if (data := reader.blob(digest)) is not None), None)
+
+
+def labels(shards: Iterable[tuple[str, int, int]]) -> dict[str, str]:
+    """What each run's records stand under: its shard, the attempt after the first, its id where it must.
+
+    Args:
+        shards: run id, shard and attempt of each run, by shard and attempt.
+    """
+    given: dict[str, str] = {}
+    for run, index, attempt in shards:
+        label = f"shard-{index}" + (f"-attempt-{attempt}" if attempt > 1 else "")
+        given[run] = f"{label}-{run}" if label in given.values() else label
+    return given
+
+
+def bare_test(name: str) -> str:
+    """The test as its own run names it."""
+    return _LABEL.sub("", name)
 
 
 def _placed(record: Record, label: str) -> Record:

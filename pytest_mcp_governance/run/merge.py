@@ -27,7 +27,7 @@ from pytest_mcp_governance.evidence.trust import Trust
 from pytest_mcp_governance.evidence.verify import refused, verify, vouched
 from pytest_mcp_governance.report import render
 from pytest_mcp_governance.report.facts import FULL_BANNER, RunFacts
-from pytest_mcp_governance.report.shards import GroupFacts, GroupReader, ShardRow
+from pytest_mcp_governance.report.shards import GroupFacts, GroupReader, ShardRow, labels
 from pytest_mcp_governance.report.since import Since
 from pytest_mcp_governance.run.close import FALLBACK
 from pytest_mcp_governance.run.files import replace_file
@@ -183,7 +183,7 @@ def _facts(
 ) -> RunFacts:
     missing = [problem.text for problem in lacks(whole, expected)]
     partial = [f"{m}: {text}" for m in whole.members for text in inputs[m.run].incomplete]
-    labels = _labels(whole)
+    labelled = _labels(whole)
     return RunFacts(
         run=whole.group,
         kind="Group",
@@ -194,7 +194,7 @@ def _facts(
         status="partial" if missing or partial else "complete",
         finished_on=finished_on,
         segments=tuple(
-            (f"{labels[m.run]}/{name}", lines, root)
+            (f"{labelled[m.run]}/{name}", lines, root)
             for m in whole.members
             for name, lines, root in inputs[m.run].segments
         ),
@@ -207,18 +207,18 @@ def _facts(
 
 
 def _view(whole: Whole, inputs: Mapping[str, _Input], facts: RunFacts, expected: int | None, notes: list[str]) -> bytes:
-    labels = _labels(whole)
+    labelled = _labels(whole)
     readers = {member.run: EvidenceReader(inputs[member.run].source) for member in whole.members}
     group = GroupFacts(
         group=whole.group,
         total=whole.total,
-        rows=tuple(_row(member, labels[member.run], readers[member.run]) for member in whole.members),
+        rows=tuple(_row(member, labelled[member.run], readers[member.run]) for member in whole.members),
         missing=tuple(_sentence(problem) for problem in lacks(whole, expected)),
         collection=whole.collection or "",
         selected=tuple(sorted(frozenset[str]().union(*(member.selected for member in whole.members)))),
         covered=whole.covered,
     )
-    reader = GroupReader(whole.group, [(labels[member.run], readers[member.run]) for member in whole.members])
+    reader = GroupReader(whole.group, [(labelled[member.run], readers[member.run]) for member in whole.members])
     try:
         return render(reader, facts, group)
     except Exception as error:  # evidence that cannot be drawn is evidence all the same, and has to be signed
@@ -244,13 +244,7 @@ def _row(member: Member, label: str, reader: EvidenceReader) -> ShardRow:
 
 
 def _labels(whole: Whole) -> dict[str, str]:
-    """What each run's records stand under on the page: its shard, the attempt after the first, its id where it must."""
-    labels: dict[str, str] = {}
-    for member in whole.members:
-        attempt = f"-attempt-{member.shard.attempt}" if member.shard.attempt > 1 else ""
-        label = f"shard-{member.shard.index}{attempt}"
-        labels[member.run] = f"{label}-{member.run}" if label in labels.values() else label
-    return labels
+    return labels((member.run, member.shard.index, member.shard.attempt) for member in whole.members)
 
 
 def _sentence(problem: Problem) -> str:

@@ -11,25 +11,23 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_mcp_governance.evidence import names, wording
+from pytest_mcp_governance.evidence.group import is_group
 from pytest_mcp_governance.evidence.outcome import Outcome, Report
 from pytest_mcp_governance.evidence.reader import EvidenceReader
-from pytest_mcp_governance.evidence.source import FilteredSource
+from pytest_mcp_governance.evidence.shards import read_shard
+from pytest_mcp_governance.evidence.source import ContainerSource, FilteredSource, NestedSource, Source
 from pytest_mcp_governance.evidence.target import open_target
 from pytest_mcp_governance.evidence.verify import verify
 from pytest_mcp_governance.policy.detectors import builtin_secrets
 from pytest_mcp_governance.report.collect import collect
 from pytest_mcp_governance.report.facts import Checked
 from pytest_mcp_governance.report.markdown import SUMMARY_BYTES, markdown
-from pytest_mcp_governance.report.model import Evidence
+from pytest_mcp_governance.report.model import Evidence, Selection
+from pytest_mcp_governance.report.shards import GroupReader, labels
 from pytest_mcp_governance.run.withhold import withhold
 
 _NO_CLAIM = (Outcome.TAMPERED, Outcome.MALFORMED)
-_MEANING = {
-    Outcome.VERIFIED: "unaltered since recorded, and signed by a key you trust.",
-    Outcome.INCOMPLETE: "what is there is unaltered, but it is not the whole run.",
-    Outcome.UNTRUSTED: "unaltered since recorded, but signed by no key that was named as trusted.",
-    Outcome.REQUIREMENT: "unaltered since recorded, but a requirement is not met.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +60,12 @@ def verified(
         told = path  # not this run's report; what it withholds says nothing about this run
     checked = Checked(
         file=path.name,
-        run=report.run,
+        run=report.group or report.run,
+        kind="Group" if report.group else "Run",
+        shards=report.shards,
         status=report.status,
         outcome=report.outcome.name,
-        meaning=_MEANING[report.outcome],
+        meaning=wording.meaning(report.outcome, trusting=bool(trust)),
         problems=tuple(str(p) for p in report.problems if p.outcome is not Outcome.UNTRUSTED),
         signer=report.signer,
         open_digest=report.open_digest,
@@ -90,10 +90,50 @@ def published(
         EvidenceError: it cannot be read.
     """
     source = open_target(target)
+    if not (isinstance(source, ContainerSource) and is_group(source.paths())):
+        reader = _as_ticket(source, secrets)
+        return _told(collect(reader), checked, {_commit(reader)})
+    runs = _runs(source, secrets)
+    evidence = collect(GroupReader(checked.run, [(run.label, run.reader) for run in runs]))
+    # What one shard deselects another one runs, and a repeated shard runs its tests without an audit twice.
+    unaudited = sum({run.shard: _unaudited(run.reader) for run in runs}.values())
+    told = replace(evidence, selection=Selection((), unaudited, 0, ""))
+    return _told(told, checked, {_commit(run.reader) for run in runs})
+
+
+def _told(evidence: Evidence, checked: Checked, commits: set[tuple[str, bool]]) -> Published:
+    commit, dirty = commits.pop() if len(commits) == 1 else ("", False)
+    return Published(evidence, replace(checked, commit=commit, dirty=dirty))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run of a group."""
+
+    label: str
+    shard: int
+    reader: EvidenceReader
+
+
+def _as_ticket(source: Source, secrets: Set[str]) -> EvidenceReader:
     hidden = withhold(EvidenceReader(source), secrets=secrets, detects_secret=_holds_secret, full=False)
-    reader = EvidenceReader(FilteredSource(source, hidden.disclosures, hidden.omitted_blobs))
-    commit, dirty = _commit(reader)
-    return Published(collect(reader), replace(checked, commit=commit, dirty=dirty))
+    return EvidenceReader(FilteredSource(source, hidden.disclosures, hidden.omitted_blobs))
+
+
+def _runs(group: ContainerSource, secrets: Set[str]) -> list[_Run]:
+    """By shard and attempt."""
+    found = dict.fromkeys(place[0] for path in group.paths() if (place := names.nested(path)) is not None)
+    readers = {run: _as_ticket(NestedSource(group, run), secrets) for run in found}
+    shards = {run: read_shard(_opened(reader).get("shard"), run) for run, reader in readers.items()}
+    ordered = sorted(shards.items(), key=lambda item: (item[1].index, item[1].attempt, item[0]))
+    label = labels((run, shard.index, shard.attempt) for run, shard in ordered)
+    return [_Run(label[run], shard.index, readers[run]) for run, shard in ordered]
+
+
+def _unaudited(reader: EvidenceReader) -> int:
+    """How many tests of a run had no audit, as its (last) selection says."""
+    counts = [record.get("unaudited") for record in reader.records("main") if record["type"] == "selection"]
+    return counts[-1] if counts and isinstance(counts[-1], int) else 0
 
 
 def append_summary(path: Path, told: Published) -> bool:
@@ -119,12 +159,15 @@ def append_summary(path: Path, told: Published) -> bool:
 
 
 def _commit(reader: EvidenceReader) -> tuple[str, bool]:
-    opened = reader.open or {}
-    predicate = opened.get("predicate")
-    source = predicate.get("source") if isinstance(predicate, Mapping) else None
+    source = _opened(reader).get("source")
     if not isinstance(source, Mapping) or not isinstance(source.get("commit"), str):
         return "", False
     return str(source["commit"]), source.get("dirty") is not False
+
+
+def _opened(reader: EvidenceReader) -> Mapping[str, object]:
+    predicate = (reader.open or {}).get("predicate")
+    return predicate if isinstance(predicate, Mapping) else {}
 
 
 def _holds_secret(text: str) -> bool:

@@ -56,7 +56,7 @@ class Told:
         return next((self.folder / ".mcp-governance" / "runs").glob("*/"))
 
 
-def recorded(folder: Path, profile: str) -> Told:
+def recorded(folder: Path, profile: str, *options: str) -> Told:
     servers = {"plain": {"command": sys.executable, "args": [str(SERVERS / "plain.py")]}}
     written = {
         "scripted.py": AGENT,
@@ -68,7 +68,7 @@ def recorded(folder: Path, profile: str) -> Told:
         (folder / name).write_text(text)
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--rootdir=.", f"--mcp-governance-report={profile}",
-         f"--mcp-governance-report-path={profile}.html"],
+         f"--mcp-governance-report-path={profile}.html", *options],
         cwd=folder,
         env={k: v for k, v in os.environ.items() if not k.startswith(("MCP_GOVERNANCE", "GITHUB", "PYTEST", "CI"))},
         capture_output=True,
@@ -88,6 +88,16 @@ def tell(tmp_path_factory: pytest.TempPathFactory) -> Told:
 @pytest.fixture(scope="module")
 def tell_full(tmp_path_factory: pytest.TempPathFactory) -> Told:
     return recorded(tmp_path_factory.mktemp("full"), "full")
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A group of one shard, whose report withholds nothing."""
+    options = ("--mcp-governance-shard=1/1", "--mcp-governance-group=g")
+    shard = recorded(tmp_path_factory.mktemp("shard"), "full", *options)
+    merged = CliRunner().invoke(main, ["merge", str(shard.report), "--out", str(shard.folder / "group.html")])
+    assert merged.exit_code == 0, merged.output
+    return shard.folder / "group.html"
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +130,33 @@ def test_labelled_values_are_told_nowhere_whatever_the_file_holds(tell, tell_ful
         text = result.output + (tmp_path / "out").read_text()
         assert "NO-DELETE" in text
         assert IBAN not in text
+
+
+@pytest.mark.parametrize("form", ["markdown", "sarif", "github", "json"])
+def test_labelled_values_of_a_groups_runs_are_told_nowhere(tell, group, form, tmp_path):
+    result = tell(group, "--to", form, "--out", tmp_path / "out")
+    assert result.stderr.startswith("UNTRUSTED: group g\n")
+    text = result.output + (tmp_path / "out").read_text()
+    assert "NO-DELETE" in text
+    assert IBAN not in text
+
+
+def test_a_finding_of_a_shard_is_the_same_finding_as_in_a_single_run(tell, group):
+    prints = [
+        [
+            result["partialFingerprints"]
+            for result in json.loads(tell(target, "--to", "sarif").stdout)["runs"][0]["results"]
+        ]
+        for target in (tell.report, group)
+    ]
+    assert prints[0] == prints[1]
+
+
+def test_a_group_lists_its_shards(tell, group):
+    text = tell(group).stdout
+    assert "Group `g` is complete." in text
+    assert "| 1/1 | 1 xfailed | 3 |" in text
+    assert "`shard-1: test_vendors.py::test_clerk` (xfailed)" in text
 
 
 @pytest.mark.parametrize("form", ["markdown", "sarif", "github", "json"])

@@ -4,14 +4,12 @@ Leaves out the formats themselves (`report`) and what may be told (`run.publishe
 """
 
 import os
-import sys
-from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import click
 
+from pytest_mcp_governance.cli.usage import MAX_CHARACTERS, UsageError, check
 from pytest_mcp_governance.errors import GovernanceError
 from pytest_mcp_governance.evidence.outcome import Report
 from pytest_mcp_governance.evidence.requirements import parse_requirements
@@ -21,10 +19,10 @@ from pytest_mcp_governance.report.document import document
 from pytest_mcp_governance.report.github import annotate
 from pytest_mcp_governance.report.markdown import markdown
 from pytest_mcp_governance.report.sarif import sarif
-from pytest_mcp_governance.run.published import Published, append_summary, verified
+from pytest_mcp_governance.run.outside import read_outside
+from pytest_mcp_governance.run.published import Approved, Published, append_summary, verified
 
 _SUMMARY = "GITHUB_STEP_SUMMARY"
-_MAX_CHARACTERS = 1_000
 _MAX_PROBLEMS = 5
 
 
@@ -45,6 +43,11 @@ _MAX_PROBLEMS = 5
     metavar="FOLDER",
     help="Where pytest's root folder lies in the repository, if it is not its top.",
 )
+@click.option(
+    "--approved",
+    metavar="FILE|git:REV:PATH",
+    help="Say what is new since the run that this approval accepts; made by `approve`.",
+)
 @click.option("--trust", multiple=True, metavar="KEY", help="Whom to trust, as for `verify`.")
 @click.option("--require", multiple=True, metavar="WHAT", help="What to require, as for `verify`.")
 @click.pass_context
@@ -54,6 +57,7 @@ def command(
     form: str,
     out: Path | None,
     root_folder: str,
+    approved: str | None,
     trust: tuple[str, ...],
     require: tuple[str, ...],
 ) -> None:
@@ -63,17 +67,22 @@ def command(
     is TAMPERED or MALFORMED nothing is written. Values that the ticket withholds are told nowhere, whatever the
     file holds.
     """
-    _check("--trust", trust, load_trust)
-    _check("--require", require, lambda text: parse_requirements((text,)))
+    check("--trust", trust, load_trust)
+    check("--require", require, lambda text: parse_requirements((text,)))
     folder = _folder(root_folder)
-    report, published = verified(target, trust=trust, require=require)
+    try:
+        given = read_outside(approved, folder=Path()) if approved else None
+        compared = Approved(given.text, given.name) if given else None
+        report, published = verified(target, trust=trust, require=require, approved=compared)
+    except GovernanceError as error:
+        raise UsageError(f"--approved: {safe(str(error), MAX_CHARACTERS)}") from None
     _say_outcome(report)
     if published is not None:
         try:
             _write(published, form, out, folder)
         except OSError as error:
             where = safe(str(error.filename or out or _SUMMARY))
-            raise _UsageError(f"{where} cannot be written: {error.strerror}. Name another file with --out.") from None
+            raise UsageError(f"{where} cannot be written: {error.strerror}. Name another file with --out.") from None
     context.exit(report.exit_code)
 
 
@@ -102,7 +111,7 @@ def _say_outcome(report: Report) -> None:
     which = f"group {report.group}" if report.group else f"run {report.run or 'unknown'}"
     click.echo(f"{report.outcome.name}: {which}", err=True)
     for problem in report.problems[:_MAX_PROBLEMS]:
-        click.echo(f"  {problem.outcome.name.lower():<10} {safe(str(problem), _MAX_CHARACTERS)}", err=True)
+        click.echo(f"  {problem.outcome.name.lower():<10} {safe(str(problem), MAX_CHARACTERS)}", err=True)
     if len(report.problems) > _MAX_PROBLEMS:
         click.echo(f"  … and {len(report.problems) - _MAX_PROBLEMS:,} more problems", err=True)
 
@@ -110,22 +119,5 @@ def _say_outcome(report: Report) -> None:
 def _folder(given: str) -> str:
     path = PurePosixPath(given)
     if path.is_absolute() or ".." in path.parts:
-        raise _UsageError(f"--root-folder: {safe(given)} must lie in the repository; give it relative to its top.")
+        raise UsageError(f"--root-folder: {safe(given)} must lie in the repository; give it relative to its top.")
     return "" if given in ("", ".") else path.as_posix()
-
-
-class _UsageError(click.ClickException):
-    """A wrong option: exit code 2 like any wrong usage, and nothing said about the report."""
-
-    exit_code = 2
-
-    def show(self, file: IO[str] | None = None) -> None:
-        click.echo(f"Usage error: {self.message}", file=file or sys.stderr)
-
-
-def _check(option: str, values: Iterable[str], read: Callable[[str], object]) -> None:
-    for value in values:
-        try:
-            read(value)
-        except GovernanceError as error:
-            raise _UsageError(f"{option}: {safe(str(error), _MAX_CHARACTERS)}") from None

@@ -15,6 +15,7 @@ from pytest_mcp_governance.plugin.environment import secret_values
 from pytest_mcp_governance.plugin.terminal import printable
 
 if TYPE_CHECKING:
+    from pytest_mcp_governance.plugin.approved import Approved
     from pytest_mcp_governance.report.facts import Checked
     from pytest_mcp_governance.session.control import RunResult
 
@@ -23,7 +24,9 @@ def is_asked_for(setting: str, environ: Mapping[str, str]) -> bool:
     return setting != "off" and environ.get("GITHUB_ACTIONS") == "true"
 
 
-def tell(result: RunResult, failing: Sequence[str], rootdir: Path, environ: Mapping[str, str]) -> Iterator[str]:
+def tell(
+    result: RunResult, failing: Sequence[str], rootdir: Path, environ: Mapping[str, str], approved: Approved
+) -> Iterator[str]:
     """Append to the job's summary, and give the lines that annotate the job.
 
     Args:
@@ -31,18 +34,26 @@ def tell(result: RunResult, failing: Sequence[str], rootdir: Path, environ: Mapp
         failing: why the run fails, from the gate.
         rootdir: pytest's; findings are placed relative to the checkout that holds it.
         environ: of the job.
+        approved: the run that this one was compared with, if with any.
     """
     from pytest_mcp_governance.report.escaping import command_data
     from pytest_mcp_governance.report.github import annotate
-    from pytest_mcp_governance.run.published import append_summary, published
+    from pytest_mcp_governance.run import published as telling
 
     if failing and not result.unexpected:
         yield f"::error title=mcp governance::{command_data(printable(failing[0]))}"
     try:
-        told = published(result.report or result.run_dir, _checked(result), secrets=frozenset(secret_values(environ)))
+        told = telling.published(
+            result.report or result.run_dir,
+            _checked(result),
+            secrets=frozenset(secret_values(environ)),
+            # Where the run itself could not be compared, that has been said, and fails it.
+            approved=telling.Approved(approved.text, approved.source) if result.since else None,
+            signer="" if result.key_is_ephemeral else result.fingerprint,
+        )
         yield from annotate(told.evidence, folder=_folder(rootdir, environ.get("GITHUB_WORKSPACE", "")))
         summary = environ.get("GITHUB_STEP_SUMMARY")
-        if summary and not append_summary(Path(summary), told):
+        if summary and not telling.append_summary(Path(summary), told):
             yield "note: the job's summary has no room left for this run"
     except (GovernanceError, OSError) as error:
         yield printable(f"note: this run could not be told to GitHub: {error}")

@@ -262,7 +262,9 @@ class Lifecycle:
             and recording.result.tests
             and github.is_asked_for(self.settings.github, os.environ)
         ):
-            for line in github.tell(recording.result, self._failing, self._config.rootpath, os.environ):
+            for line in github.tell(
+                recording.result, self._failing, self._config.rootpath, os.environ, recording.approved
+            ):
                 terminalreporter.write_line(line)
 
 

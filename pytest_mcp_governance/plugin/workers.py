@@ -232,7 +232,7 @@ class Recording:
         from pytest_mcp_governance.session.control import Recorder
         from pytest_mcp_governance.session.settings import RecorderConfig
 
-        place, approved = self._where(), self._approved()
+        place, approved = self._where(), self.approved
         self._shard = read_shard(self.settings.shard, self.settings.group, os.environ)
         return Recorder.start(
             RecorderConfig(
@@ -258,7 +258,9 @@ class Recording:
             )
         )
 
-    def _approved(self) -> Approved:
+    @property
+    def approved(self) -> Approved:
+        """The approved run that this one is compared with; without a text where there is none."""
         found = self.settings.approved or find_default(self._rootdir) or Approved("")
         if found.problem:
             self.add_problem(found.problem)

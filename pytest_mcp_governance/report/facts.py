@@ -71,6 +71,7 @@ class Checked:
         run: run id, or the id of a group.
         kind: which of them.
         shards: the runs of a group.
+        since: how it differs from the approved run; None where it was compared with none.
         status: of the close statement; empty where the run was not closed.
         outcome: what the verifier said ("VERIFIED"); empty where nobody has verified it yet.
         meaning: the outcome in a few words.
@@ -99,3 +100,4 @@ class Checked:
     finished_on: str = ""
     kind: Literal["Run", "Group"] = "Run"
     shards: tuple[ShardReport, ...] = ()
+    since: Since | None = None

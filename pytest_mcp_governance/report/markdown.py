@@ -16,6 +16,7 @@ from .escaping import code, name, prose
 from .facts import Checked
 from .listing import Listed, listed
 from .model import Evidence
+from .since import markdown_lines
 from .summary import RunSummary, summary_of
 from .text import STATES, counted, number
 
@@ -54,6 +55,8 @@ def _lines(run: RunSummary, evidence: Evidence, checked: Checked, rows: int) -> 
         yield f"- and {counted(more, 'more problem')}"
     yield ""
     yield from _findings(run, evidence, listed(evidence), rows)
+    if checked.since is not None:
+        yield from markdown_lines(checked.since)
     yield from _access(run, evidence, rows)
     yield from _shards(checked, rows)
     yield from _tests(run, evidence)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_mcp_governance.evidence import names, wording
+from pytest_mcp_governance.evidence.approval import read_approval
 from pytest_mcp_governance.evidence.group import is_group
 from pytest_mcp_governance.evidence.outcome import Outcome, Report
 from pytest_mcp_governance.evidence.reader import EvidenceReader
@@ -25,9 +26,20 @@ from pytest_mcp_governance.report.facts import Checked
 from pytest_mcp_governance.report.markdown import SUMMARY_BYTES, markdown
 from pytest_mcp_governance.report.model import Evidence, Selection
 from pytest_mcp_governance.report.shards import GroupReader, labels
+from pytest_mcp_governance.report.since import Since
+from pytest_mcp_governance.run.approved import summarise
+from pytest_mcp_governance.run.since import since_approval
 from pytest_mcp_governance.run.withhold import withhold
 
 _NO_CLAIM = (Outcome.TAMPERED, Outcome.MALFORMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An approval to compare with: its text, and what people call the place that it came from."""
+
+    text: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,11 @@ class Published:
 
 
 def verified(
-    target: str | os.PathLike[str], *, trust: Sequence[str] = (), require: Sequence[str] = ()
+    target: str | os.PathLike[str],
+    *,
+    trust: Sequence[str] = (),
+    require: Sequence[str] = (),
+    approved: Approved | None = None,
 ) -> tuple[Report, Published | None]:
     """Verify a report or run folder and open it for telling.
 
@@ -47,9 +63,13 @@ def verified(
         target: a report or run folder.
         trust: as for `verify`.
         require: as for `verify`.
+        approved: what the run is compared with.
 
     Returns:
         What the verifier says; and the run, or None where nothing that the file says may be repeated.
+
+    Raises:
+        EvidenceError: the approval cannot be compared with.
     """
     report = verify(target, trust=trust, require=require)
     if report.outcome in _NO_CLAIM:
@@ -73,11 +93,17 @@ def verified(
         started_on=report.started_on,
         finished_on=report.finished_on,
     )
-    return report, published(told, checked)
+    signer = report.signer if report.trusted else ""
+    return report, published(told, checked, approved=approved, signer=signer)
 
 
 def published(
-    target: str | os.PathLike[str] | bytes, checked: Checked, *, secrets: Set[str] = frozenset()
+    target: str | os.PathLike[str] | bytes,
+    checked: Checked,
+    *,
+    secrets: Set[str] = frozenset(),
+    approved: Approved | None = None,
+    signer: str = "",
 ) -> Published:
     """Open a run for telling without verifying it, as the process does that has just seen it closed.
 
@@ -85,25 +111,23 @@ def published(
         target: its report, the bytes of it, or its run folder.
         checked: what is known of it; its commit is read from the open statement.
         secrets: values that are told nowhere.
+        approved: what the run is compared with.
+        signer: fingerprint of the key that signed the run, where somebody confirmed it.
 
     Raises:
-        EvidenceError: it cannot be read.
+        EvidenceError: it cannot be read, or the approval cannot be compared with.
     """
     source = open_target(target)
-    if not (isinstance(source, ContainerSource) and is_group(source.paths())):
-        reader = _as_ticket(source, secrets)
-        return _told(collect(reader), checked, {_commit(reader)})
-    runs = _runs(source, secrets)
-    evidence = collect(GroupReader(checked.run, [(run.label, run.reader) for run in runs]))
-    # What one shard deselects another one runs, and a repeated shard runs its tests without an audit twice.
-    unaudited = sum({run.shard: _unaudited(run.reader) for run in runs}.values())
-    told = replace(evidence, selection=Selection((), unaudited, 0, ""))
-    return _told(told, checked, {_commit(run.reader) for run in runs})
-
-
-def _told(evidence: Evidence, checked: Checked, commits: set[tuple[str, bool]]) -> Published:
+    if isinstance(source, ContainerSource) and is_group(source.paths()):
+        runs = _runs(source, secrets)
+        evidence = _of_the_group(checked.run, runs)
+    else:
+        runs = [_Run("", 0, _as_ticket(source, secrets))]
+        evidence = collect(runs[0].reader)
+    commits = {_commit(run.reader) for run in runs}
     commit, dirty = commits.pop() if len(commits) == 1 else ("", False)
-    return Published(evidence, replace(checked, commit=commit, dirty=dirty))
+    since = _since(approved, runs, signer) if approved is not None else None
+    return Published(evidence, replace(checked, commit=commit, dirty=dirty, since=since))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +152,24 @@ def _runs(group: ContainerSource, secrets: Set[str]) -> list[_Run]:
     ordered = sorted(shards.items(), key=lambda item: (item[1].index, item[1].attempt, item[0]))
     label = labels((run, shard.index, shard.attempt) for run, shard in ordered)
     return [_Run(label[run], shard.index, readers[run]) for run, shard in ordered]
+
+
+def _of_the_group(group: str, runs: Sequence[_Run]) -> Evidence:
+    evidence = collect(GroupReader(group, [(run.label, run.reader) for run in runs]))
+    # What one shard deselects another one runs, and a repeated shard runs its tests without an audit twice.
+    unaudited = sum({run.shard: _unaudited(run.reader) for run in runs}.values())
+    return replace(evidence, selection=Selection((), unaudited, 0, ""))
+
+
+def _since(approved: Approved, runs: Sequence[_Run], signer: str) -> Since:
+    records = (record for run in runs for record in run.reader.records())
+
+    def blob(digest: str) -> bytes | None:
+        return next((data for run in runs if (data := run.reader.blob(digest)) is not None), None)
+
+    summary = summarise(records, blob)
+    whole = replace(summary, shard="") if len(runs) > 1 else summary
+    return since_approval(read_approval(approved.text.encode()), approved.source, whole, signer=signer)
 
 
 def _unaudited(reader: EvidenceReader) -> int:

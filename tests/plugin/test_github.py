@@ -1,6 +1,9 @@
 """In a GitHub job a run annotates its findings and appends itself to the job's summary; elsewhere it does not."""
 
 import pytest
+from click.testing import CliRunner
+
+from pytest_mcp_governance.cli import main
 
 HIDDEN = """
 @pytest.mark.xfail
@@ -97,6 +100,18 @@ def test_secrets_of_the_jobs_environment_are_told_nowhere(suite, job, monkeypatc
     told = "\n".join(commands(ended)) + job.read_text()
     assert "plain.(withheld tool)" in told
     assert "hunter2" not in told
+
+
+def test_the_summary_says_what_is_new_since_the_approved_run(suite, job):
+    suite.test(HIDDEN)
+    suite.run("--mcp-governance-github=off")
+    approve = ["approve", str(suite.folder / "governance-report.html"), "--untrusted-signer"]
+    done = CliRunner().invoke(main, [*approve, "--out", str(suite.folder / "governance.approved.json")])
+    assert done.exit_code == 0, done.output
+    suite.test(HIDDEN.replace('agent="clerk"', 'agent="payer"'))
+    suite.run()
+    assert "### Since the last approved run" in job.read_text()
+    assert "- **New agents**\n  - `payer`" in job.read_text()
 
 
 def test_another_word_is_a_usage_error_before_any_test(suite):

@@ -100,6 +100,15 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shard.folder / "group.html"
 
 
+@pytest.fixture(scope="module")
+def approval(tell: Told) -> Path:
+    """An approval of the ticket's run."""
+    path = tell.folder / "governance.approved.json"
+    done = CliRunner().invoke(main, ["approve", str(tell.report), "--untrusted-signer", "--out", str(path)])
+    assert done.exit_code == 0, done.output
+    return path
+
+
 @pytest.fixture(autouse=True)
 def outside_github(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
@@ -157,6 +166,25 @@ def test_a_group_lists_its_shards(tell, group):
     assert "Group `g` is complete." in text
     assert "| 1/1 | 1 xfailed | 3 |" in text
     assert "`shard-1: test_vendors.py::test_clerk` (xfailed)" in text
+
+
+def test_it_says_what_is_new_since_the_approved_run(tell, approval):
+    text = tell(tell.report, "--approved", approval).stdout
+    assert "### Since the last approved run\n\nRun `" in text
+    assert "Nothing changed: the same agents, tools" in text
+    assert "Since the last approved run" not in tell(tell.report).stdout
+
+
+def test_a_group_is_compared_as_the_whole_that_it_is(tell, group, approval):
+    assert "Nothing changed: the same agents, tools" in tell(group, "--approved", approval).stdout
+
+
+def test_an_approval_that_cannot_be_used_is_a_usage_error(tell, tmp_path):
+    (tmp_path / "approval.json").write_text("{}")
+    for spec in (tmp_path / "approval.json", "missing.json", "git:nowhere:x.json"):
+        result = tell(tell.report, "--approved", spec)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("Usage error: --approved: ")
 
 
 @pytest.mark.parametrize("form", ["markdown", "sarif", "github", "json"])

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from pytest_mcp_governance.evidence.keys import SigningKey
-from tests.ci.workflow import Forge
+from tests.ci.workflow import Forge, Job, load
 from tests.plugin.suites import AGENT, SERVERS
 
 POLICY = """\
@@ -59,6 +60,7 @@ class Project:
         self.write("governance.policy.yaml", POLICY)
         self.write("pytest.ini", INI)
         self.write("requirements.txt", "")
+        self.write(".gitignore", "__pycache__/\n")
         self.write("scripted.py", AGENT)
         self.write("test_agents.py", "import os, pytest\nfrom scripted import *\n" + GREEN)
         self.commit("main")
@@ -86,5 +88,19 @@ class Project:
 
 
 @pytest.fixture(scope="session")
+def workflow():
+    return load(Path(__file__).parents[2] / "examples" / "ci" / "github.yml")
+
+
+@pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("project")).make()
+
+
+def shards(forge: Forge, workflow, *numbers: int) -> dict[int, Job]:
+    """Run the test job for each of the matrix's shards, or for those named."""
+    test = workflow["jobs"]["test"]
+    wanted = numbers or test["strategy"]["matrix"]["shard"]
+    with ThreadPoolExecutor(2) as machines:
+        jobs = machines.map(lambda number: forge.job(test, f"test-{number}", {"shard": number}).run(), wanted)
+        return dict(zip(wanted, jobs, strict=True))

@@ -27,7 +27,7 @@ from pytest_mcp_governance.report.markdown import SUMMARY_BYTES, markdown
 from pytest_mcp_governance.report.model import Evidence, Selection
 from pytest_mcp_governance.report.shards import GroupReader, labels
 from pytest_mcp_governance.report.since import Since
-from pytest_mcp_governance.run.approved import summarise
+from pytest_mcp_governance.run.approved import combined, summarise
 from pytest_mcp_governance.run.since import since_approval
 from pytest_mcp_governance.run.withhold import withhold
 
@@ -162,14 +162,9 @@ def _of_the_group(group: str, runs: Sequence[_Run]) -> Evidence:
 
 
 def _since(approved: Approved, runs: Sequence[_Run], signer: str) -> Since:
-    records = (record for run in runs for record in run.reader.records())
-
-    def blob(digest: str) -> bytes | None:
-        return next((data for run in runs if (data := run.reader.blob(digest)) is not None), None)
-
-    summary = summarise(records, blob)
-    whole = replace(summary, shard="") if len(runs) > 1 else summary
-    return since_approval(read_approval(approved.text.encode()), approved.source, whole, signer=signer)
+    found = [summarise(run.reader.records(), run.reader.blob) for run in runs]
+    summary = found[0] if len(found) == 1 else combined(found)
+    return since_approval(read_approval(approved.text.encode()), approved.source, summary, signer=signer)
 
 
 def _unaudited(reader: EvidenceReader) -> int:

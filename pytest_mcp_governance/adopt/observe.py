@@ -33,6 +33,7 @@ NAME = "observe"  # of the one test that the evidence speaks of
 PLACEHOLDER = "{mcp_config}"
 VARIABLE = "MCP_GOVERNANCE_CONFIG"
 _BACKUP_SUFFIX = ".before-observe"
+_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _ENFORCES = re.compile(r"^mode[ \t]*:[ \t]*(['\"]?)enforce\1[ \t]*(#.*)?$", re.MULTILINE)
 
 
@@ -93,11 +94,10 @@ def prepare(wish: Wish) -> Plan:
         ConfigurationError: none, several, or one with no server that can be audited; or an unfinished `--in-place`.
     """
     chosen = _chosen(wish)
-    if wish.in_place and os.path.lexists(_backup(chosen.path)):
-        raise ConfigurationError(
-            f"{_backup(chosen.path)} is there: an earlier `observe --in-place` could not put {chosen.path.name} back. "
-            f"Compare the two, then move it back: mv {_backup(chosen.path)} {chosen.path}"
-        )
+    if os.path.lexists(
+        _backup(chosen.path)
+    ):  # without --in-place too: what lies there leads to a recorder that is gone
+        raise ConfigurationError(_unfinished(chosen.path))
     try:
         text = chosen.path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -124,9 +124,9 @@ def observe(wish: Wish, prepared: Plan, started: Callable[[Path], None]) -> Obse
         servers = {wire.name: wire.entry for wire in prepared.wires}
         gateway = recorder.open_gateway(servers=servers, agent=wish.agent, request=wish.request, idle_ok=False)
         text = rewired(prepared, cast("dict[str, list[str]]", gateway["commands"]), keep_unaudited=wish.keep_unaudited)
-        with _configured(wish, prepared, text) as audited:
+        with _relayed() as relay, _configured(wish, prepared, text) as audited:
             started(audited)
-            status = _run(wish, prepared, audited)
+            status = _run(wish, prepared, audited, relay)
         failures = recorder.close_gateway(str(gateway["gateway"]))
         calls = len(recorder.calls())
         recorder.conclude()
@@ -228,42 +228,82 @@ def _configured(wish: Wish, prepared: Plan, text: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _swapped(original: Path, text: str) -> Iterator[None]:
-    """Another text in a file's place; the file itself is moved aside and back, so nothing of it can be lost."""
+    """Another text in a file's place; the file itself gets a second name, then its own back."""
     backup = _backup(original)
-    os.rename(original, backup)
+    try:
+        os.link(original, backup, follow_symlinks=False)  # refuses, unlike a rename, where another observe was faster
+    except FileExistsError:
+        raise ConfigurationError(_unfinished(original)) from None
+    except OSError as error:
+        raise ConfigurationError(f"{backup} cannot be made: {error.strerror}; leave out --in-place") from None
     try:
         replace_file(original, [text.encode()])
         yield
     finally:
-        os.replace(backup, original)
+        if os.path.lexists(original) and os.path.samestat(os.lstat(original), os.lstat(backup)):
+            backup.unlink()  # nothing was replaced; a rename between two names of one file does nothing
+        else:
+            os.replace(backup, original)
+
+
+def _unfinished(path: Path) -> str:
+    return (
+        f"{_backup(path)} is there: an earlier `observe --in-place` could not put {path.name} back, or is still at "
+        f"work. If none is, compare the two, then move it back: mv {_backup(path)} {path}"
+    )
 
 
 def _backup(path: Path) -> Path:
     return path.with_name(path.name + _BACKUP_SUFFIX)
 
 
-def _run(wish: Wish, prepared: Plan, audited: Path) -> int:
-    """Run the command with this process's own streams; Ctrl-C is the command's, and a request to end is passed on."""
-    original = prepared.configuration.path
-    process: subprocess.Popen[bytes] | None = None
+class _Relay:
+    """Passes on to the command what signals this process gets, also those from before the command was there."""
 
-    def pass_on(number: int, _frame: object) -> None:
-        if process is not None and number != signal.SIGINT:  # a terminal sends Ctrl-C to both of us
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []
+
+    def pass_on(self, number: int, _frame: object) -> None:
+        if self._process is None:
+            self._early.append(number)
+        elif number not in _FROM_TERMINAL:  # a terminal sends these to both of us
+            self._process.send_signal(number)
+
+    def to(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        for number in self._early:
             process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+@contextlib.contextmanager
+def _relayed() -> Iterator[_Relay]:
+    """Until the agent's configuration is back in its place no signal that can be caught ends this process."""
+    relay = _Relay()
+    before = {}
+    for number in (*_FROM_TERMINAL, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored, as under nohup: so it is for the command
+            before[number] = signal.signal(number, relay.pass_on)
+    try:
+        yield relay
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(wish: Wish, prepared: Plan, audited: Path, relay: _Relay) -> int:
+    """Run the command with this process's own streams."""
+    original = prepared.configuration.path
     try:
         process = subprocess.Popen(
             [wish.command[0], *(_pointed(argument, original, audited) for argument in wish.command[1:])],
             cwd=wish.folder,
             env=os.environ | {VARIABLE: str(audited)},
         )
-        status = process.wait()
     except OSError as error:
         raise ConfigurationError(f"the command {wish.command[0]!r} cannot be started: {error.strerror}") from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    relay.to(process)
+    status = process.wait()
     return status if status >= 0 else 128 - status
 
 

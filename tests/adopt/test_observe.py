@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_mcp_governance.adopt import configurations
+from pytest_mcp_governance.adopt.observe import Wish, _swapped, observe, prepare
 from pytest_mcp_governance.adopt.rewiring import plan, rewired
 from pytest_mcp_governance.errors import ConfigurationError
 from pytest_mcp_governance.evidence.reader import EvidenceReader
@@ -176,6 +178,61 @@ def test_a_backup_that_a_crash_left_is_never_overwritten(place: Place):
     assert done.status == 2
     assert f"mv {left} {place.configuration}" in done.said.replace("\n", " ")
     assert left.read_text(encoding="utf-8") == "the real one"
+
+
+def test_a_signal_between_the_swap_and_the_command_is_the_commands_and_the_file_is_back(place: Place):
+    wish = Wish(
+        command=(sys.executable, "-c", "import signal; signal.pause()"),
+        folder=place.folder,
+        configuration=place.configuration,
+        policy=None,
+        agent="agent",
+        request=None,
+        report=place.folder / "governance-report.html",
+        in_place=True,
+    )
+    before = place.configuration.read_bytes()
+    swapped = []
+
+    def end(_audited: Path) -> None:
+        swapped.append(place.configuration.read_bytes() != before)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert observe(wish, prepare(wish), end).status == 128 + signal.SIGTERM
+    assert swapped == [True]
+    assert place.configuration.read_bytes() == before
+    assert place.outcome == "VERIFIED"
+
+
+def test_a_kill_leaves_the_real_configuration_beside_and_no_later_run_takes_the_dead_copy_for_it(place: Place):
+    before = place.configuration.read_bytes()
+    killer = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    place.observe("--in-place", "--", sys.executable, "-c", killer)
+    left = place.folder / "mcp.json.before-observe"
+    assert left.read_bytes() == before != place.configuration.read_bytes()
+    done = place.agent("get_vendor")
+    assert done.status == 2
+    assert "could not put mcp.json back" in done.said.replace("\n", " ")
+    os.replace(left, place.configuration)
+    assert place.agent("get_vendor").status == 0
+
+
+def test_two_at_once_never_take_one_anothers_copy_for_the_real_configuration(place: Place):
+    before = place.configuration.read_bytes()
+    with _swapped(place.configuration, "first"):
+        with pytest.raises(ConfigurationError, match="still at work"), _swapped(place.configuration, "second"):
+            pass
+        assert place.configuration.read_text(encoding="utf-8") == "first"
+    assert place.configuration.read_bytes() == before
+    assert not (place.folder / "mcp.json.before-observe").exists()
+
+
+def test_a_copy_that_cannot_be_written_leaves_no_second_name(place: Place):
+    before = place.configuration.read_bytes()
+    with pytest.raises(UnicodeEncodeError), _swapped(place.configuration, "\ud800"):
+        pass
+    assert place.configuration.read_bytes() == before
+    assert not (place.folder / "mcp.json.before-observe").exists()
 
 
 def test_ctrl_c_is_the_agents_and_the_run_is_closed_all_the_same(place: Place):

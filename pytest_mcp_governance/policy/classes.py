@@ -58,12 +58,12 @@ class _Automaton:
         self.chars: dict[str, int] = {}
         self.wild = self.deep = self.start = 0
         self.separator: str | None = None
-        self.accept: list[int] = []
-        self.whole: list[int] = []  # all bits of a group
-        self.settled: list[tuple[tuple[int, int], ...]] = []  # of a group: bits after which everything is covered
+        self.accept: dict[int, int] = {}  # an accepting bit, and its group's
+        self.accepting = self.endless = 0
+        self.settled: dict[int, tuple[int, int]] = {}  # bit after which a group covers all: its bits, and those kept
         offset = 0
-        for group in groups:
-            begun, accept, settled = offset, 0, []
+        for number, group in enumerate(groups):
+            begun, settled = offset, {}
             for glob in group:
                 self.separator = glob.separator or self.separator
                 for seq in glob.alternatives:
@@ -74,15 +74,17 @@ class _Automaton:
                     self.wild |= (seq.stars | seq.deep) << offset
                     self.deep |= seq.deep << offset
                     self.start |= 1 << offset
-                    accept |= seq.accept << offset
+                    self.accept[seq.accept << offset] = 1 << number
+                    self.accepting |= seq.accept << offset
                     endless = seq.deep if glob.separator else seq.stars
                     if endless & seq.accept >> 1:
                         last = (seq.accept >> 1) << offset
-                        settled.append((last, last | seq.accept << offset))
+                        settled[last] = last | seq.accept << offset
                     offset += seq.accept.bit_length()
-            self.accept.append(accept)
-            self.whole.append((1 << offset) - (1 << begun))
-            self.settled.append(tuple(settled))
+            whole = (1 << offset) - (1 << begun)
+            for last, kept in settled.items():
+                self.endless |= last
+                self.settled[last] = (whole, kept)
 
     def classes(self) -> dict[int, str] | None:
         """Each combination of groups that some name has, with the shortest such name."""
@@ -116,12 +118,16 @@ class _Automaton:
 
     def _closed(self, states: int) -> int:
         states |= (states & self.wild) << 1
-        for whole, settled in zip(self.whole, self.settled, strict=True):
-            for last, kept in settled:
-                if states & last:
-                    states = states & ~whole | kept  # this group covers whatever follows: its other bits say nothing
-                    break
+        reached = states & self.endless
+        while reached:
+            whole, kept = self.settled[reached & -reached]
+            states = states & ~whole | kept  # this group covers whatever follows: its other bits say nothing
+            reached &= ~whole
         return states
 
     def _groups(self, states: int) -> int:
-        return sum(1 << n for n, accept in enumerate(self.accept) if states & accept)
+        groups, left = 0, states & self.accepting
+        while left:
+            groups |= self.accept[left & -left]
+            left &= left - 1
+        return groups

@@ -62,19 +62,25 @@ _KINDS: tuple[tuple[str, Callable[[Sequence[Rule]], tuple[Slot, ...] | None]], .
 class Comparison:
     def __init__(self, before: Sources, after: Sources) -> None:
         self._before, self._after = before, after
-        self._rules = [*before.rules, *after.rules]
         self._gaps: dict[tuple[Alternative, Alternative], tuple[Gap, ...]] = {}
         self._known: dict[int, tuple[_Partial, ...]] = {}
+        rules = [*before.rules, *after.rules]
+        self._agents = agent_slots(rules)
+        self._slots = {kind: slots_of(rules) if self._agents is not None else None for kind, slots_of in _KINDS}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all classes of names could be told apart."""
+        return all(slots is not None for slots in self._slots.values())
 
     def changes(self) -> Iterator[Change]:
-        agents = agent_slots(self._rules)
-        for kind, slots_of in _KINDS:
-            slots = slots_of(self._rules) if agents is not None else None
-            if agents is None or slots is None:
+        """What changes, kind by kind."""
+        for kind, slots in self._slots.items():
+            if self._agents is None or slots is None:
                 yield from self._too_many(kind)
                 continue
             for slot in slots:
-                yield from self._of_slot(slot, agents)
+                yield from self._of_slot(slot, self._agents)
 
     def _of_slot(self, slot: Slot, agents: Sequence[Slot]) -> Iterator[Change]:
         found: dict[_Partial, dict[int, str]] = {}

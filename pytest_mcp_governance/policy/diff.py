@@ -13,7 +13,7 @@ from datetime import date
 from pytest_mcp_governance.policy.changes import EVERY_CALL, Change, Direction, PolicyDiff
 from pytest_mcp_governance.policy.comparison import Comparison
 from pytest_mcp_governance.policy.inclusion import scope_parts, shown_parts
-from pytest_mcp_governance.policy.model import Policy
+from pytest_mcp_governance.policy.model import Policy, Waiver
 from pytest_mcp_governance.policy.permissions import ANY_AGENT, Sources
 
 __all__ = ["EVERY_CALL", "Change", "Direction", "PolicyDiff", "diff"]
@@ -45,12 +45,22 @@ def diff(
     before, after = (*before, *floor), (*after, *floor)
     if not before or not after:
         return PolicyDiff(_without_policy(before, after))
-    first = Sources(before, 0, today, [waiver for policy in floor for waiver in policy.waivers])
-    second = Sources(after, len(first.rules), today)
-    changes = [*_mode(before, after), *Comparison(first, second).changes(), *_asked(before, after)]
+    granted = [waiver for policy in floor for waiver in policy.waivers]
+    changes = [*_mode(before, after), *_rules(before, after, granted, today), *_asked(before, after)]
     changes += [*_labels(before, after, "wider"), *_labels(after, before, "narrower")]
     changes.sort(key=lambda change: (_ORDER.index(change.direction), change.waiver is not None))
     return PolicyDiff(tuple(dict.fromkeys(changes)))
+
+
+def _rules(
+    before: Sequence[Policy], after: Sequence[Policy], granted: Sequence[Waiver], today: date | None
+) -> list[Change]:
+    for joined in (False, True):  # the second try names several deny rules where one denies
+        first = Sources(before, 0, today, granted, joined=joined)
+        comparison = Comparison(first, Sources(after, len(first.rules), today, joined=joined))
+        if comparison.complete:
+            break
+    return list(comparison.changes())
 
 
 def _without_policy(before: Sequence[Policy], after: Sequence[Policy]) -> tuple[Change, ...]:

@@ -66,8 +66,18 @@ class Gap:
 
 def gaps(inner: Condition, outer: Condition) -> tuple[Gap, ...]:
     """Why not everything that passes `inner` passes `outer`; empty where it is proven that all of it does."""
+    found = _argument_gaps(inner, outer)
+    for limit in outer.data:
+        best = min((_data_gaps(own, limit) for own in inner.data), key=len, default=None)
+        found += [Gap("data", _names(limit.names), "any data")] if best is None else best
+    return tuple(dict.fromkeys(found))
+
+
+def _argument_gaps(inner: Condition, outer: Condition) -> list[Gap]:
     found: list[Gap] = []
     named, needed = inner.named(), inner.needed()
+    if named is not None and needed - named:
+        return []  # an argument that must and must not be given: no call with arguments passes
     for rules in outer.closed:
         allowed = {rule.name for rule in rules}
         if named is None:
@@ -77,10 +87,7 @@ def gaps(inner: Condition, outer: Condition) -> tuple[Gap, ...]:
         found += _unmet(rules, inner, named, needed)
     for rules in outer.open:
         found += _unmet(rules, inner, named, needed)
-    for limit in outer.data:
-        best = min((_data_gaps(own, limit) for own in inner.data), key=len, default=None)
-        found += [Gap("data", _names(limit.names), "any data")] if best is None else best
-    return tuple(dict.fromkeys(found))
+    return found
 
 
 def _unmet(

@@ -6,8 +6,8 @@ agent the rules that speak are known exactly. Comparing what they permit is `dif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 from math import prod
@@ -75,11 +75,19 @@ class Sources:
         first: the number of the first rule.
         today: the day by which waivers hold; None: all of them are taken as holding until they expire.
         granted: waivers from elsewhere, taken to be for the rules of the same id in any of these sources.
+        joined: whether deny rules for the same agents count as one, so that fewer classes have to be told apart.
     """
 
     def __init__(
-        self, policies: Sequence[Policy], first: int, today: date | None, granted: Sequence[Waiver] = ()
+        self,
+        policies: Sequence[Policy],
+        first: int,
+        today: date | None,
+        granted: Sequence[Waiver] = (),
+        *,
+        joined: bool = False,
     ) -> None:
+        self._joins_denies = joined
         self.policies = tuple(policies)
         self.rules: list[Rule] = []
         self._joined: dict[tuple[Alternative, ...], Alternative] = {}
@@ -87,7 +95,8 @@ class Sources:
 
     def _source(self, policy: Policy, first: int, today: date | None, granted: Sequence[Waiver]) -> _Source:
         numbered: list[tuple[int, Rule, Alternative]] = []
-        for rule in policy.rules:
+        named = {waiver.rule for waiver in (*policy.waivers, *granted)}
+        for rule in _with_joined_denies(policy.rules, named) if self._joins_denies else policy.rules:
             numbered.append((1 << first + len(self.rules), rule, Alternative(rule.id, condition(rule, policy))))
             self.rules.append(rule)
         by_id = {rule.id: rule for rule in policy.rules}
@@ -150,6 +159,19 @@ class Sources:
                 joined = joined & part
             self._joined[parts] = joined
         return self._joined[parts]
+
+
+def _with_joined_denies(rules: Sequence[Rule], apart: Collection[str]) -> list[Rule]:
+    """The rules, with those that deny for the same agents as one; `apart` stay as they are."""
+    found = [rule for rule in rules if not rule.denies or rule.id in apart]
+    joined: dict[tuple[Glob, ...] | None, list[Rule]] = {}
+    for rule in rules:
+        if rule.denies and rule.id not in apart:
+            joined.setdefault(rule.to, []).append(rule)
+    for same in joined.values():
+        ids = " or ".join(rule.id for rule in same[:3]) + (" or another" if len(same) > 3 else "")
+        found.append(replace(same[0], id=ids, tools=tuple(p for rule in same for p in rule.tools)))
+    return found
 
 
 def _scope_of(waiver: Waiver, rule: Rule) -> Rule:
@@ -234,12 +256,12 @@ def _slots(groups: dict[int, frozenset[Glob]], nothing: str) -> tuple[Slot, ...]
     classes = name_classes(tuple(speaking))
     if classes is None:
         return None
-    globs = {glob for group in groups.values() for glob in group}
-    masks = tuple(speaking.values())
-    slots = (
-        Slot(_label(found, globs, nothing), sum(mask for n, mask in enumerate(masks) if found.groups >> n & 1))
-        for found in classes
-    )
+    patterns, masks = tuple(speaking), tuple(speaking.values())
+    slots = []
+    for found in classes:
+        covering = [n for n in range(len(masks)) if found.groups >> n & 1]
+        label = _label(found, (glob for n in covering for glob in patterns[n]), nothing)
+        slots.append(Slot(label, sum(masks[n] for n in covering)))
     return tuple(dict.fromkeys(slots))
 
 

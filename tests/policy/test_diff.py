@@ -237,7 +237,7 @@ def test_constraints_alone_allow_nothing():
 
 
 def test_patterns_that_overlap_in_too_many_ways_count_as_wider_unless_written_alike():
-    many = [f"{{id: D{n}, deny: ['*.*{chr(97 + n)}{chr(98 + n)}*']}}" for n in range(16)]
+    many = [f"{{id: D{n}, deny: ['*.*{chr(97 + n)}{chr(98 + n)}*'], to: [a{n}]}}" for n in range(16)]
     before = rules("{id: A, allow: ['*.*']}", *many)
     assert not compared(before, before).changes
     (change,) = compared(before, rules("{id: A, allow: ['*.*']}", *many[:-1])).changes
@@ -349,3 +349,18 @@ def test_a_waiver_of_a_deny_rule_is_compared():
     assert not compared(lifted, before).widens
     assert not compared(lifted, lifted).changes
     assert compared(lifted, before.replace("'*.del'", "'*.dell'")).widens
+
+
+def test_a_waiver_that_no_call_of_the_rule_can_use_is_no_change():
+    before = rules("{id: PAY, allow: [b.x], args: {x: {max: 1}}}", "{id: D, deny: [b.x]}", head=GROUPS)
+    lifted = before + waiver(rule="D", limits="max: 5")  # D is lifted where amount is given, which PAY does not allow
+    assert not compared(lifted, lifted).changes
+
+
+def test_many_deny_rules_are_told_apart_no_further_than_needed():
+    many = [f"{{id: D{n}, deny: ['*.*{chr(97 + n)}{chr(98 + n)}*']}}" for n in range(16)]
+    before = rules("{id: A, allow: ['b.*']}", *many)
+    assert not compared(before, before).changes
+    found = compared(before, rules("{id: A, allow: ['b.*']}", *many[:-1]))
+    assert {change.direction for change in found.changes} == {"wider"}
+    assert found.changes[0].before == "denied by D0 or D1 or D2 or another"

@@ -18,6 +18,7 @@ governance: 1
 policy: vendors
 rules:
 - {id: READ, allow: ["plain.get_*"]}
+- {id: PAY, allow: [plain.pay], args: {amount: {max: 10}}}
 """
 GREEN = "".join(
     f"""

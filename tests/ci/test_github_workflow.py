@@ -13,16 +13,20 @@ def test_hides_a_denial(mcp_audit):
         run_agent(gw.command("plain"), *calls)
     assert len(calls) == 1
 """
-DELETES = """
+RELAXED = """
 import pytest
 from scripted import *
 
 @pytest.mark.parametrize("number", range(4))
-def test_deletes(mcp_audit, number):
+def test_takes_a_liberty(mcp_audit, number):
     with mcp_audit.gateway("plain", agent="clerk") as gw:
-        run_agent(gw.command("plain"), DELETE)
+        run_agent(gw.command("plain"), LIBERTY)
 """
 WIDER = POLICY + '- {id: DELETE, allow: ["plain.delete_*"]}\n'
+WAIVED = f"""{POLICY}waivers:
+- {{id: W-1, rule: PAY, args: {{amount: {{max: 90}}}}, agents: [clerk], ticket: X-1, owner: me, expires: 2099-01-01,
+   reason: in a hurry}}
+"""
 
 
 def merge(forge: Forge, workflow) -> Job:
@@ -125,16 +129,24 @@ def test_a_red_shard_that_is_re_run_green_makes_merge_5(hidden, workflow):
     assert f"shard-{red}: test_agents.py::test_hides_a_denial" in merged.summary
 
 
-@pytest.mark.parametrize(("name", "policy"), [("widened", WIDER)])
-def test_a_change_that_relaxes_its_own_policy_fails_under_the_floor(project, workflow, name, policy):
-    project.write("test_agents.py", DELETES)
+@pytest.mark.parametrize(
+    ("name", "policy", "liberty", "rule", "shown"),
+    [
+        ("widened", WIDER, "DELETE", "DEFAULT-DENY plain.delete_vendor blocked", "WIDER"),
+        ("waived", WAIVED, '("pay", {"amount": 50})', "PAY plain.pay blocked", "W-1"),
+    ],
+)
+def test_a_change_that_relaxes_its_own_policy_fails_under_the_floor(
+    project, workflow, name, policy, liberty, rule, shown
+):
+    project.write("test_agents.py", RELAXED.replace("LIBERTY", liberty))
     project.write("governance.policy.yaml", policy)
     project.commit(name)
     project.git("reset", "-q", "--hard", "HEAD~1")
     forge = project.forge(name, name)
     (shard,) = shards(forge, workflow, 1).values()
     assert shard["Test"].status == 1
-    assert "DEFAULT-DENY" in shard["Test"].output
-    compared = merge(forge, workflow)["Compare the policy with the one on main"]
-    assert compared.status != 0
-    assert "WIDER" in compared.output
+    assert rule in shard["Test"].output
+    merged = merge(forge, workflow)
+    assert merged.status != 0
+    assert shown in merged["Compare the policy with the one on main"].output

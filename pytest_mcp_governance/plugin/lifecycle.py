@@ -184,7 +184,9 @@ class Lifecycle:
         try:
             return (yield)
         finally:  # another hook may raise, pytest.exit("…", returncode=0) among others: the run ends all the same
-            if self._is_shard():
+            # What pytest could not collect is no empty shard: it stays a missing one.
+            broken = session.exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR)
+            if not broken and self._is_shard():
                 self.recording.open_for_shard()
             if self._recording is not None or self._missed(session):
                 self._finish(session, self.recording)

@@ -248,3 +248,10 @@ def test_only_collecting_records_no_shard(suite: Suite):
     suite.test(AUDITED)
     suite.run("--collect-only", "--mcp-governance-shard=1/2", "--mcp-governance-group=g")
     assert not (suite.folder / ".mcp-governance").exists()
+
+
+def test_a_shard_that_could_not_be_collected_is_missing_and_not_empty(suite: Suite):
+    suite.test(AUDITED)
+    ended = suite.run("nowhere.py", "--mcp-governance-shard=1/2", "--mcp-governance-group=g")
+    assert ended.status == 4
+    assert not (suite.folder / ".mcp-governance").exists()

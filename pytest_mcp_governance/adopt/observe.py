@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import cast
 
 from pytest_mcp_governance.adopt import configurations
-from pytest_mcp_governance.adopt.rewiring import Plan, plan, rewired
+from pytest_mcp_governance.adopt.rewiring import Plan, left_over, plan, rewired
 from pytest_mcp_governance.errors import ConfigurationError, GovernanceError
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.run.files import replace_file
@@ -173,7 +173,7 @@ def _chosen(wish: Wish) -> configurations.Configuration:
 
 def _recorder_config(wish: Wish, prepared: Plan) -> RecorderConfig:
     run = f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
-    unaudited = [name for name, _ in prepared.unaudited] if wish.keep_unaudited else []
+    unaudited = list(left_over(prepared)) if wish.keep_unaudited else []
     return RecorderConfig(
         run=run,
         run_dir=wish.folder / ".mcp-governance" / "runs" / run,

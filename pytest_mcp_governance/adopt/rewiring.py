@@ -117,6 +117,14 @@ def rewired(plan: Plan, commands: Mapping[str, Sequence[str]], *, keep_unaudited
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+def left_over(plan: Plan) -> tuple[str, ...]:
+    """Every entry that `keep_unaudited` leaves in, also what is off or odd: a client may take it."""
+    wires = {(wire.server.scope, wire.server.name) for wire in plan.wires}
+    document, _ = jsonc.loads(plan.text)
+    places = _sections(document, plan.configuration)
+    return tuple(dict.fromkeys(name for scope, section in places for name in section if (scope, name) not in wires))
+
+
 def _raw_entries(configuration: Configuration, text: str) -> dict[tuple[str, str], Mapping[str, object]]:
     document, _ = jsonc.loads(text)
     return {

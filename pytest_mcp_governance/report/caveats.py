@@ -21,6 +21,9 @@ def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[
     if not run.judged:
         which = "no call was judged" if run.unjudged == run.calls else f"{counted(run.unjudged, 'call')} had none"
         found.append(("That the calls were allowed", f"Not every test had a policy: {which}."))
+    if evidence.unaudited_servers:
+        named = joined(list(evidence.unaudited_servers))
+        found.append(("Servers left in unaudited", f"By choice the agent could reach {named} past the recorder."))
     if run.observed:
         found.append(("That observed rules hold", "Rules in observe mode record; they stop nothing."))
     found.extend(_tests_left_out(run, evidence))

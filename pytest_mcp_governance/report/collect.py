@@ -210,6 +210,7 @@ class _Gathered:
             first=self.first,
             last=self.last,
             gate=_gate(self.reader.open),
+            unaudited_servers=_unaudited_servers(self.reader.open),
         )
 
     def _withheld_count(self) -> WithheldCount:
@@ -249,6 +250,11 @@ class _Gathered:
 def _gate(statement: Record | None) -> str:
     """Which findings failed the suite's own run, as the open statement says; `any` where it says nothing."""
     return f.string(f.mapping(statement or {}, "predicate"), "gate", "any")
+
+
+def _unaudited_servers(statement: Record | None) -> tuple[str, ...]:
+    """The servers that `mcp-governance observe` was told to leave in, as the open statement says."""
+    return f.strings(f.mapping(statement or {}, "predicate"), "unaudited_servers")
 
 
 def _withheld(reader: Records, value: object) -> int:

@@ -309,3 +309,4 @@ class Evidence:
     first: Stamp | None
     last: Stamp | None
     gate: str = "any"
+    unaudited_servers: tuple[str, ...] = ()

@@ -86,6 +86,10 @@ class Place:
         return list(EvidenceReader(FolderSource(run)).records())
 
     @property
+    def page(self) -> str:
+        return (self.folder / "governance-report.html").read_text(encoding="utf-8")
+
+    @property
     def outcome(self) -> str:
         report = self.folder / "governance-report.html"
         return verify(report, trust=[verify(report).signer]).outcome.name
@@ -262,6 +266,15 @@ def test_servers_that_cannot_be_audited_are_left_out_and_named_unless_somebody_w
     done = place.observe("--keep-unaudited", *show)
     assert "NOT audited, but left in: remote" in done.said
     assert json.loads(done.out)["mcpServers"]["remote"] == remote
+    assert "could reach remote, broken and off past the recorder" in place.page
+
+
+def test_a_report_tells_of_unaudited_servers_only_where_some_were_left_in(place: Place):
+    place.configure(
+        {"books": {"command": sys.executable, "args": [str(SERVER)]}, "remote": {"url": "https://a.example"}}
+    )
+    assert place.agent("get_vendor").status == 0
+    assert "past the recorder" not in place.page
 
 
 def test_a_credential_that_stands_in_the_configuration_reaches_its_server_and_nothing_else(place: Place):

@@ -14,8 +14,14 @@ from pathlib import Path
 
 from pytest_mcp_governance.errors import ConfigurationError
 
-# What a program needs to run at all. Everything else, secrets of the test run above all, has to be named in `env`.
-INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM")
+# What a program needs to run at all, and the names of the files with the authorities that this machine trusts: npx and
+# uvx fetch nothing behind an inspecting proxy without them. Everything else, secrets of the test run above all, has to
+# be named in `env`; so have proxies, whose addresses can hold a password.
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS")
+INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM"),
+    *_CERTIFICATES,
+)
 CDP_URL = "${MCP_AUDIT_CDP_URL}"
 CDP_PORT = "${MCP_AUDIT_CDP_PORT}"
 

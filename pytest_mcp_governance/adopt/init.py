@@ -1,0 +1,232 @@
+"""What `init` does: read configurations, start their servers, draft the files, compare with what is there.
+
+Decides nothing for the person: asking, showing and writing one file after the other is the command's. A server that
+does not start is reported and left out; it stops nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_mcp_governance.adopt import drafts
+from pytest_mcp_governance.adopt.configurations import Configuration
+from pytest_mcp_governance.adopt.entries import Server
+from pytest_mcp_governance.adopt.listing import Listing, list_servers, spec_of
+from pytest_mcp_governance.adopt.lock import lock_of
+from pytest_mcp_governance.adopt.proposal import ToolProposal, propose, served_folders
+from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.policy.loader import load_policy
+from pytest_mcp_governance.policy.lockfile import LOCK_NAME, read_lock, write_lock
+from pytest_mcp_governance.session.server import ServerSpec
+
+SERVERS_NAME = "mcp.json"
+POLICY_NAME = "governance.policy.yaml"
+CI_NAME = ".github/workflows/mcp-governance.yml"
+_NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_PYTEST_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")
+_PYTEST_TABLES = (("pyproject.toml", "[tool.pytest"), ("tox.ini", "[pytest]"), ("setup.cfg", "[tool:pytest]"))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of the configured servers are started, under which names, and why the others are not.
+
+    Args:
+        servers: name here -> entry.
+        left: (name there, why) of the others; both hostile until escaped.
+        reused: whether an mcp.json is there already, which is used as it is.
+    """
+
+    servers: Mapping[str, Server]
+    left: tuple[tuple[str, str], ...]
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What starting them came to.
+
+    Args:
+        listings: name -> what it offers, of those that started.
+        failures: name -> why not.
+        tools: a proposal for every tool, in the servers' order.
+    """
+
+    listings: Mapping[str, Listing]
+    failures: Mapping[str, str]
+    tools: tuple[ToolProposal, ...]
+
+    def of(self, server: str) -> tuple[ToolProposal, ...]:
+        """The proposals for one server."""
+        return tuple(tool for tool in self.tools if tool.server == server)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One proposed file.
+
+    Args:
+        path: where it goes; beside what is there, as `.new`, where that says something else.
+        text: all of it.
+        why: one line for the person.
+        diff: lines from what is there to the draft; empty where they are the same.
+        blocked: why it cannot be written at all; empty where it can.
+    """
+
+    path: Path
+    text: str
+    why: str
+    diff: tuple[str, ...]
+    blocked: str = ""
+
+
+def choose(found: Sequence[Configuration], folder: Path) -> Choice:
+    """Choose the servers to start: those of an mcp.json where it is there, else all that are found, each once."""
+    own = [configuration for configuration in found if configuration.path == folder / SERVERS_NAME]
+    taken: dict[str, Server] = {}
+    left: list[tuple[str, str]] = []
+    for configuration in own or found:
+        for server in configuration.servers:
+            why = _why_not(server, folder)
+            if why:
+                left.append((server.name, why))
+                continue
+            name = _usable(server.name)
+            if any(_same(server, other) for other in taken.values()):
+                continue
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{_usable(server.name)[:60]}-{number}"
+            taken[name] = replace(server, name=name)
+    if own:
+        known = {server.name for configuration in own for server in configuration.servers}
+        left += [
+            (server.name, f"in {configuration.kind}, not in {SERVERS_NAME}")
+            for configuration in found
+            if configuration not in own
+            for server in configuration.servers
+            if server.name not in known
+        ]
+    return Choice(taken, tuple(dict.fromkeys(left)), bool(own))
+
+
+def start(choice: Choice, folder: Path, environ: Mapping[str, str], *, patience_s: float) -> Started:
+    """Start each server, list what it offers, and propose a rule for each tool.
+
+    Args:
+        choice: the servers.
+        folder: the project's folder, where they start.
+        environ: where their variables take their values.
+        patience_s: how long each may take.
+    """
+    specs: dict[str, ServerSpec] = {}
+    failures: dict[str, str] = {}
+    for name, server in choice.servers.items():
+        try:
+            specs[name] = spec_of(server, folder, environ)
+        except GovernanceError as error:
+            failures[name] = str(error)
+    results = list_servers(list(specs.values()), patience_s=patience_s)
+    listings = {name: result for name, result in results.items() if isinstance(result, Listing)}
+    failures |= {name: str(result) for name, result in results.items() if isinstance(result, GovernanceError)}
+    tools = [
+        propose(name, definition, served_folders(specs[name]))
+        for name, listing in listings.items()
+        for definition in listing.tools
+    ]
+    return Started(listings, failures, tuple(tools))
+
+
+def draft(choice: Choice, started: Started, folder: Path) -> tuple[Draft, ...]:
+    """Draft every file, in the order in which one needs the other.
+
+    Raises:
+        GovernanceError: a draft that does not read back; it is a fault of ours, and nothing is proposed.
+    """
+    servers = {name: server for name, server in choice.servers.items() if name in started.listings}
+    policy = drafts.policy_text(folder.name, started.listings, started.tools)
+    lock = write_lock(lock_of(list(servers.values()), started.listings))
+    load_policy(policy, name=POLICY_NAME)
+    read_lock(lock)
+    made = [
+        *([] if choice.reused else [(SERVERS_NAME, drafts.servers_text(servers), "the servers, without a credential")]),
+        (POLICY_NAME, policy, "read-only tools allowed, destructive ones denied; all else is denied too"),
+        (LOCK_NAME, lock, "what each tool says of itself today, for `mcp-governance lock --check`"),
+        (
+            drafts.TEST_NAME,
+            drafts.first_test_text(started.listings, started.tools),
+            "an audited session with each server; passes as it is",
+        ),
+        *([] if _has_pytest_settings(folder) else [("pytest.ini", drafts.PYTEST_TEXT, "makes this pytest's rootdir")]),
+        (CI_NAME, drafts.ci_text(servers), "the same check in a GitHub job"),
+    ]
+    return tuple(_draft(folder, name, text, why) for name, text, why in made)
+
+
+def write(made: Draft) -> None:
+    """Write one draft to a file that is not there yet.
+
+    Raises:
+        OSError: it is there by now, or cannot be written.
+    """
+    made.path.parent.mkdir(parents=True, exist_ok=True)
+    with open(made.path, "x", encoding="utf-8", newline="\n") as file:
+        file.write(made.text)
+
+
+def _draft(folder: Path, name: str, text: str, why: str) -> Draft:
+    path = folder / name
+    if not os.path.lexists(path):
+        return Draft(path, text, why, tuple(_diff("", text, "/dev/null", name)))
+    try:
+        there = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        return Draft(path, text, why, (), f"{name} is there and cannot be read: {reason}")
+    if there == text:
+        return Draft(path, text, why, ())
+    beside = path.with_name(path.name + ".new")
+    diff = tuple(_diff(there, text, name, f"{name}.new"))
+    blocked = f"{name} says something else, and {name}.new is there already" if os.path.lexists(beside) else ""
+    return Draft(beside, text, f"{name} is there and stays as it is; this goes beside it", diff, blocked)
+
+
+def _diff(before: str, after: str, name_before: str, name_after: str) -> Iterator[str]:
+    return difflib.unified_diff(before.splitlines(), after.splitlines(), name_before, name_after, lineterm="")
+
+
+def _why_not(server: Server, folder: Path) -> str:
+    if server.disabled:
+        return "switched off in its configuration"
+    if server.transport != "stdio":
+        return f"{server.url} over {server.transport}: not audited yet, only stdio is"
+    if server.scope and Path(server.scope) != folder:
+        return f"for the project {server.scope}"
+    return ""
+
+
+def _same(one: Server, other: Server) -> bool:
+    return (one.command, one.args, one.env, one.cwd) == (other.command, other.args, other.env, other.cwd)
+
+
+def _usable(name: str) -> str:
+    """A name that mcp.json may have, made of one that another client takes: `io.github.x/y` becomes io-github-x-y."""
+    plain = "".join(character if character in _NAME_CHARS else "-" for character in name)[:64].strip("-")
+    return plain or "server"
+
+
+def _has_pytest_settings(folder: Path) -> bool:
+    if any((folder / name).exists() for name in _PYTEST_FILES):
+        return True
+    for name, table in _PYTEST_TABLES:
+        try:
+            if table in (folder / name).read_text(encoding="utf-8"):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False

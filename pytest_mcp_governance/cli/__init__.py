@@ -7,6 +7,7 @@ Leaves out logic of its own.
 import importlib
 
 import click
+from click.shell_completion import CompletionItem
 
 _COMMANDS = (
     "approve",
@@ -49,6 +50,11 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"{__name__}.{self._prefix}{cmd_name}").command
         return command if isinstance(command, click.Command) else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names only: their help texts would import every command at each press of a key."""
+        names = [CompletionItem(name) for name in self._lazily if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.group(cls=LazyGroup, lazily=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

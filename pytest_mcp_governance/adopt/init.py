@@ -115,6 +115,20 @@ def choose(found: Sequence[Configuration], folder: Path) -> Choice:
     return Choice(taken, tuple(dict.fromkeys(left)), bool(own))
 
 
+def unusable(found: Sequence[Configuration], folder: Path) -> tuple[str, ...]:
+    """What the plugin would refuse in the mcp.json that is there; with that no audited test can run."""
+    wrong: list[str] = []
+    for configuration in found:
+        if configuration.path == folder / SERVERS_NAME:
+            wrong += [f"{f'line {p.line}: ' if p.line else ''}{p.text}" for p in configuration.problems]
+            wrong += [
+                f"server name {server.name!r} must be letters, digits, _ and -"
+                for server in configuration.servers
+                if _usable(server.name) != server.name
+            ]
+    return tuple(wrong)
+
+
 def start(choice: Choice, folder: Path, environ: Mapping[str, str], *, patience_s: float) -> Started:
     """Start each server, list what it offers, and propose a rule for each tool.
 

@@ -17,13 +17,19 @@ from pytest_mcp_governance.errors import ConfigurationError, GovernanceError, Se
 from pytest_mcp_governance.policy.lockfile import Lock, LockedServer, locked_tool
 
 
-def make_lock(path: Path, environ: Mapping[str, str], *, patience_s: float = PATIENCE_S) -> Lock:
-    """Start every server of an mcp.json and lock what it offers.
+def make_lock(
+    path: Path, environ: Mapping[str, str], *, patience_s: float = PATIENCE_S
+) -> tuple[Lock, tuple[str, ...]]:
+    """Start every stdio server of an mcp.json and lock what it offers.
 
     Args:
         path: the mcp.json, in the `mcpServers` format; its servers start in its folder.
         environ: where its variables take their values.
         patience_s: how long each server may take.
+
+    Returns:
+        The lock, and the names of the servers that are left out because they are reached by URL or switched off: no
+        audited session reaches them.
 
     Raises:
         ConfigurationError: the file, or an entry of it, cannot be used as written.
@@ -33,9 +39,9 @@ def make_lock(path: Path, environ: Mapping[str, str], *, patience_s: float = PAT
     if found.problems:
         places = [f"{path.name}{f':{p.line}' if p.line else ''}: {p.text}" for p in found.problems]
         raise ConfigurationError("\n".join(places))
-    servers = [server for server in found.servers if not server.disabled]
+    servers = [server for server in found.servers if not server.disabled and server.transport == "stdio"]
     if not servers:
-        raise ConfigurationError(f"{path.name} names no server to lock")
+        raise ConfigurationError(f"{path.name} names no stdio server to lock")
     failures: dict[str, str] = {}
     specs = []
     for server in servers:
@@ -47,7 +53,8 @@ def make_lock(path: Path, environ: Mapping[str, str], *, patience_s: float = PAT
     failures |= {name: str(result) for name, result in listed.items() if isinstance(result, GovernanceError)}
     if failures:
         raise ServerError("\n".join(f"server {name}: {text}" for name, text in sorted(failures.items())))
-    return lock_of(servers, {name: result for name, result in listed.items() if isinstance(result, Listing)})
+    lock = lock_of(servers, {name: result for name, result in listed.items() if isinstance(result, Listing)})
+    return lock, tuple(server.name for server in found.servers if server not in servers)
 
 
 def lock_of(servers: Sequence[Server], listings: Mapping[str, Listing]) -> Lock:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from pytest_mcp_governance.session.server import ServerSpec
 
@@ -28,6 +28,7 @@ _PATH_NAME = re.compile(
 )
 _TYPES = ("string", "integer", "number", "boolean", "array", "object")
 _MOST_CHOICES = 50
+_UNBOUNDED = 2**53 - 1  # schema generators write the largest safe integer where there is no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ def _reading(
     outside = hints.get("openWorldHint") is not False
     call = None if outside else _safe_call(properties, required, limits)
     reason = "readOnlyHint: true" + (", but it may reach outside (openWorldHint)" if outside else "")
+    if not roots and any(_is_path(key, value) for key, value in properties.items()):
+        reason += "; reads any path, as nothing says which folder it serves"
     return ToolProposal(server, name, "allow", reason, limits, call=call)
 
 
@@ -147,7 +150,7 @@ def _operators(key: str, schema: Mapping[str, object], roots: Sequence[str]) -> 
     elif kind in ("integer", "number"):
         for bound, operator in (("minimum", "min"), ("maximum", "max")):
             number = schema.get(bound)
-            if isinstance(number, int | float) and not isinstance(number, bool) and _is_writable(number):
+            if _is_number(number) and abs(number) < _UNBOUNDED:
                 yield operator, number
 
 
@@ -181,6 +184,14 @@ def _given(schema: Mapping[str, object]) -> Iterator[object]:
         yield schema["default"]
     if isinstance(examples, list) and examples:
         yield examples[0]
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and _is_writable(value)
+
+
+def _is_path(key: str, value: object) -> bool:
+    return _mapping(value).get("type") in ("string", "array") and _PATH_NAME.fullmatch(key) is not None
 
 
 def _is_path_list(key: str, value: object) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pytest_mcp_governance.adopt.configurations import Configuration, find, find_personal, read
-from pytest_mcp_governance.adopt.init import Choice, Draft, Started, choose, draft, start, write
+from pytest_mcp_governance.adopt.init import Choice, Draft, Started, choose, draft, start, unusable, write
 from pytest_mcp_governance.adopt.listing import PATIENCE_S
 from pytest_mcp_governance.errors import GovernanceError
 from pytest_mcp_governance.evidence.safe_text import safe
@@ -61,6 +61,10 @@ def command(paths: Sequence[Path], folder: Path, user: bool, yes: bool, dry_run:
     asks = _is_terminal() and not yes and not dry_run
     choice = choose(found, folder)
     _tell_read(found, choice, folder)
+    wrong = unusable(found, folder)
+    if wrong:
+        lines = "\n".join(_wrapped(safe(text, 300), 2) for text in wrong)
+        raise click.ClickException(f"The mcp.json that is there cannot be used as it is; correct it first:\n{lines}")
     if not choice.servers:
         raise click.ClickException(f"No stdio server to start. Looked for {_LOOKED_FOR}; or name one with --config.")
     if asks:
@@ -82,7 +86,7 @@ def _tell_read(found: Sequence[Configuration], choice: Choice, folder: Path) -> 
     click.echo("Read")
     for configuration in found:
         names = ", ".join(safe(server.name, 40) for server in configuration.servers) or "no server"
-        click.echo(f"  {_place(configuration.path, folder)} ({configuration.kind}): {names}")
+        click.echo(_wrapped(f"{_place(configuration.path, folder)} ({configuration.kind}): {names}", 2))
         for problem in configuration.problems:
             click.echo(_wrapped(f"{f'line {problem.line}: ' if problem.line else ''}{safe(problem.text, 300)}", 4))
     if not found:
@@ -90,7 +94,7 @@ def _tell_read(found: Sequence[Configuration], choice: Choice, folder: Path) -> 
     if choice.servers:
         click.echo("\nServers")
     for name, server in choice.servers.items():
-        click.echo(f"  {name}: {safe(' '.join([server.command, *server.args]), 300)}")
+        click.echo(_wrapped(f"{name}: {safe(' '.join([server.command, *server.args]), 300)}", 2))
         for note in server.notes:
             click.echo(_wrapped(safe(note, 300), 4))
     for name, why in choice.left:
@@ -101,9 +105,8 @@ def _tell_started(started: Started) -> None:
     for name, listing in started.listings.items():
         tools = started.of(name)
         counts = [f"{sum(t.effect == effect for t in tools)} {word}" for effect, word in _EFFECTS]
-        click.echo(
-            f"\n{name}: {safe(f'{listing.name} {listing.version}', 60)}, {len(tools)} tools: {', '.join(counts)}"
-        )
+        click.echo(f"\n{name}: {safe(f'{listing.name} {listing.version}', 60)}")
+        click.echo(f"  {len(tools)} tool{'' if len(tools) == 1 else 's'}: {', '.join(counts)}")
         for effect, word in _EFFECTS:
             for reason in dict.fromkeys(tool.reason for tool in tools if tool.effect == effect):
                 names = [safe(t.name, 40) for t in tools if t.effect == effect and t.reason == reason]

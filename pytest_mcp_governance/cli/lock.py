@@ -52,7 +52,9 @@ def command(check: bool, servers: Path, out: Path, patience_s: float) -> None:
     """
     try:
         before = read_lock(_text(out), safe(str(out))) if check else None
-        lock = make_lock(servers.absolute(), os.environ, patience_s=patience_s)
+        lock, left = make_lock(servers.absolute(), os.environ, patience_s=patience_s)
+        for name in left:
+            click.echo(f"{safe(name, 80)}: left out; it is reached by URL or switched off, and no audit reaches it.")
         if before is not None:
             _told(compare(before, lock), out, lock)
             return

@@ -35,6 +35,14 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def passes(folder: Path, tests: int) -> None:
+    """Run the suite as a person would, in a process of its own."""
+    suite = [sys.executable, "-m", "pytest", "-q", "-pno:randomly", "-pno:playwright", "-pno:asyncio", "-pno:base_url"]
+    ended = subprocess.run(suite, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"{tests} passed" in ended.stdout
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A project that an editor knows, with servers of every kind."""
@@ -68,10 +76,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_ends_in_an_audited_test_of_every_server_that_passes_as_it_is(shop: Path) -> None:
     result = run(shop, "--yes")
     assert result.exit_code == 0, result.output
-    suite = [sys.executable, "-m", "pytest", "-q", "-pno:randomly", "-pno:playwright", "-pno:asyncio", "-pno:base_url"]
-    ended = subprocess.run(suite, cwd=shop, capture_output=True, text=True, timeout=200, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "3 passed" in ended.stdout
+    passes(shop, 3)
     (folder,) = (p for p in (shop / ".mcp-governance" / "runs").glob("*") if p.is_dir())
     records = list(EvidenceReader(FolderSource(folder)).records())
     servers = {record["server"] for record in records if record["type"] == "session"}
@@ -170,6 +175,21 @@ def test_an_mcp_json_that_is_there_is_used_as_it_is(shop: Path) -> None:
     assert mine.read_bytes() == before
     assert sorted(read_lock((shop / "mcp-tools.lock").read_text()).servers) == ["mine"]
     assert "books: not started: in cursor, not in mcp.json" in result.output
+
+
+def test_an_mcp_json_with_a_server_behind_a_url_serves_the_others(tmp_path: Path) -> None:
+    far = {"url": "https://mcp.acme.example/mcp"}
+    project(tmp_path, {"mine": entry(tmp_path, "mine", tools=[tool("a", READ)]), "far": far})
+    assert run(tmp_path, "--yes").exit_code == 0
+    passes(tmp_path, 1)
+
+
+@pytest.mark.parametrize(("name", "servers"), [("a b", {"command": "x"}), ("a", 5)])
+def test_an_mcp_json_that_no_test_could_use_is_told_first(tmp_path: Path, name: str, servers: object) -> None:
+    project(tmp_path, {name: servers})
+    result = run(tmp_path, "--yes")
+    assert result.exit_code == 1
+    assert "cannot be used as it is" in result.output
 
 
 def test_pytest_settings_that_are_there_are_enough(shop: Path) -> None:

@@ -100,9 +100,9 @@ def test_no_credential_is_in_the_lock(tmp_path: Path, monkeypatch: pytest.Monkey
         (None, None, "mcp-tools.lock is not there"),
         (None, "{}", "the file must have exactly"),
         ('{"mcpServers": {"a": {"command": "no-such-program"}}}', "sound", "'no-such-program' was not found"),
-        ('{"mcpServers": {"a": {"url": "https://x.example/mcp"}}}', "sound", "not audited yet, only stdio is"),
+        ('{"mcpServers": {"a": {"url": "https://x.example/mcp"}}}', "sound", "names no stdio server to lock"),
         ('{"mcpServers": {"a": 1}}', "sound", "server 'a' must be an object"),
-        ('{"mcpServers": {}}', "sound", "names no server to lock"),
+        ('{"mcpServers": {}}', "sound", "names no stdio server to lock"),
         ("{", "sound", "mcp.json:1: not JSON"),
         (None, "sound", "cannot be read"),
     ],
@@ -115,6 +115,14 @@ def test_what_cannot_be_told_ends_with_two(tmp_path: Path, mcp: str | None, lock
     result = run(tmp_path, "--check")
     assert result.exit_code == 2
     assert says in result.output, result.output
+
+
+def test_a_server_that_no_audit_reaches_is_left_out_and_said(tmp_path: Path) -> None:
+    far = {"url": "https://mcp.acme.example/mcp"}
+    project(tmp_path, {"books": entry(tmp_path, "books", tools=[tool("get")]), "far": far})
+    result = run(tmp_path)
+    assert (result.exit_code, "far: left out" in result.output) == (0, True)
+    assert list(read_lock((tmp_path / "mcp-tools.lock").read_text()).servers) == ["books"]
 
 
 def test_half_a_lock_is_none(tmp_path: Path) -> None:

@@ -66,10 +66,24 @@ def test_a_limit_of_the_schema_becomes_a_limit_of_the_rule(schema: object, opera
 
 
 @pytest.mark.parametrize(
-    "schema", [{"type": "string"}, {"enum": []}, {"enum": [{}]}, {"enum": ["\x00"]}, 5, {"minimum": 1}]
+    "schema",
+    [
+        {"type": "string"},
+        {"type": "integer", "maximum": 2**53 - 1},
+        {"enum": []},
+        {"enum": [{}]},
+        {"enum": ["\x00"]},
+        5,
+        {"minimum": 1},
+    ],
 )
 def test_a_schema_that_limits_nothing_limits_nothing(schema: object) -> None:
     assert propose("s", tool("get", READ, it=schema)).limits is None
+
+
+def test_a_path_that_nothing_limits_is_told() -> None:
+    assert "reads any path" in propose("s", tool("read", READ, file_path={"type": "string"})).reason
+    assert "reads any path" not in propose("s", tool("read", READ, path={"type": "string"}), ["."]).reason
 
 
 def test_paths_stay_within_what_the_server_serves() -> None:

@@ -39,7 +39,6 @@ def test_variables_come_from_the_environment_and_the_recorders_own_stay(tmp_path
         ('{"servers": {}}', 'has no object "mcpServers"'),
         ('{"mcpServers": {"a b": {"command": "x"}}}', "server name 'a b' must consist of letters"),
         ('{"mcpServers": {"a": {}}}', "server 'a' has no command"),
-        ('{"mcpServers": {"a": {"url": "http://x"}}}', "only stdio is"),
         ('{"mcpServers": {"a": "x"}}', "server 'a' must be an object, got str"),
         (
             '{"mcpServers": {"a": {"comand": "x", "argz": []}}}',
@@ -74,6 +73,16 @@ def test_a_variable_that_is_not_set_stops_only_the_test_that_needs_it(tmp_path: 
     assert set(choose(declared, ["a"], folder=tmp_path)) == {"a"}
     with pytest.raises(ConfigurationError, match="server 'b' needs the environment variable STRIPE_KEY"):
         choose(declared, ["b"], folder=tmp_path)
+
+
+def test_a_server_behind_a_url_stops_only_the_test_that_needs_it(tmp_path: Path):
+    path = tmp_path / "mcp.json"
+    path.write_text('{"mcpServers": {"a": {"command": "x"}, "b": {"url": "https://mcp.example/x"}}}')
+    declared = read_servers(path, {})
+    assert set(choose(declared, ["a"], folder=tmp_path)) == {"a"}
+    for names in (["b"], []):
+        with pytest.raises(ConfigurationError, match=r"'b' has no command .servers over HTTP are not audited yet"):
+            choose(declared, names, folder=tmp_path)
 
 
 def test_no_servers_at_all_says_how_to_declare_one(tmp_path: Path):

@@ -39,6 +39,7 @@ def policy_text(name: str, listings: Mapping[str, Listing], tools: Sequence[Tool
         "# What no rule allows is denied.",
         "governance: 1",
         f"policy: {json.dumps(f'{identifier}-agents')}",
+        '# Say who answers for it: owner: {team: "…"}',
     ]
     if not any(tool.effect == "allow" for tool in tools):
         lines += [

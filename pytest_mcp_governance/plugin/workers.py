@@ -7,37 +7,32 @@ controller starts none, passes the run's place to the workers and at the end ask
 from __future__ import annotations
 
 import os
-import secrets
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pytest_mcp_governance.errors import ConfigurationError, GovernanceError
-from pytest_mcp_governance.plugin import attempts
+from pytest_mcp_governance.plugin import attempts, recorders
 from pytest_mcp_governance.plugin.approved import Approved, find_default
 from pytest_mcp_governance.plugin.attempts import Attempt
 from pytest_mcp_governance.plugin.audit import Audit
-from pytest_mcp_governance.plugin.environment import secret_values
 from pytest_mcp_governance.plugin.failures import Judgement
 from pytest_mcp_governance.plugin.gate import Unaudited
 from pytest_mcp_governance.plugin.gating import SHARED
 from pytest_mcp_governance.plugin.marker import Terms
 from pytest_mcp_governance.plugin.options import Settings
 from pytest_mcp_governance.plugin.properties import Properties, of_attempt
+from pytest_mcp_governance.plugin.recorders import Place
 from pytest_mcp_governance.plugin.sources import PolicySource, default_policy, policy_sources, tighter_mode
 
 if TYPE_CHECKING:
     from pytest_mcp_governance.plugin.shards import Shard
     from pytest_mcp_governance.session.control import Recorder, RunResult
 
-_KEEP_RUNS = 10
 _NAMED = 3  # unaudited tests that a worker names to the controller
 
 
@@ -45,16 +40,6 @@ NO_POLICY = (
     "a gate was asked for (mcp_governance_gate), but there is no policy to judge by: write governance.policy.yaml at "
     "rootdir, name one with --mcp-governance-policy, or leave the gate out"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where this process records."""
-
-    run: str
-    run_dir: Path
-    segment: str
-    controller_pid: int
 
 
 @dataclass(slots=True)
@@ -226,36 +211,16 @@ class Recording:
         return self._recorder
 
     def _start(self) -> Recorder:
-        if sys.platform == "win32":
-            raise ConfigurationError("pytest-mcp-governance records on Linux and macOS only, not on Windows")
-        from pytest_mcp_governance.plugin.shards import read_shard, stated
-        from pytest_mcp_governance.session.control import Recorder
-        from pytest_mcp_governance.session.settings import RecorderConfig
+        from pytest_mcp_governance.plugin.shards import read_shard
 
-        place, approved = self._where(), self.approved
         self._shard = read_shard(self.settings.shard, self.settings.group, os.environ)
-        return Recorder.start(
-            RecorderConfig(
-                run=place.run,
-                run_dir=place.run_dir,
-                segment=place.segment,
-                rootdir=self._rootdir,
-                main=not self.is_worker,
-                report_copy=self.settings.report_path,
-                controller_pid=place.controller_pid,
-                signing_key=self.settings.signing_key,
-                report=self.settings.report,
-                env_secrets=secret_values(os.environ),
-                environment=(("pytest", pytest.__version__),),
-                keep_runs=0 if os.environ.get("CI") else _KEEP_RUNS,
-                baseline=self.settings.gating.known(),
-                today=self.settings.gating.today,
-                keep_days=self.settings.keep_days,
-                stated=self.settings.gating.stated() | stated(self._shard, os.environ) | approved.stated(),
-                approved=approved.text,
-                approved_source=approved.source,
-                approved_problem=approved.problem,
-            )
+        return recorders.start(
+            self.settings,
+            self._where(),
+            rootdir=self._rootdir,
+            main=not self.is_worker,
+            shard=self._shard,
+            approved=self.approved,
         )
 
     @property
@@ -289,14 +254,8 @@ class Recording:
 
     def _where(self) -> Place:
         if self._place is None:
-            shared = getattr(self._config, "workerinput", {})
-            if self.is_worker:
-                told = shared[SHARED]
-                self._place = Place(told["run"], Path(told["run_dir"]), shared["workerid"], told["controller_pid"])
-            else:
-                run = f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
-                folder = self._rootdir / ".mcp-governance" / "runs" / run
-                self._place = Place(run, folder, "main", os.getpid())
+            worker = getattr(self._config, "workerinput", {})
+            self._place = recorders.told_place(worker) if self.is_worker else recorders.new_place(self._rootdir)
         return self._place
 
     # -- pytest-xdist --------------------------------------------------------------------------------------------
@@ -304,11 +263,8 @@ class Recording:
     def tell_worker(self, workerinput: dict[str, object]) -> None:
         """Controller: pass the run's place to a worker that is about to start."""
         self._is_controller = True
-        place = self._where()
         workerinput[SHARED] = {
-            "run": place.run,
-            "run_dir": str(place.run_dir),
-            "controller_pid": place.controller_pid,
+            **self._where().for_workers(),
             "gating": self.settings.gating.for_workers(),
             "approved": self.settings.approved.for_workers() if self.settings.approved is not None else None,
         }

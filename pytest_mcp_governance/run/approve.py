@@ -22,7 +22,7 @@ from pytest_mcp_governance.evidence.trust import load_trust, parse_time
 from pytest_mcp_governance.evidence.verify import verify
 from pytest_mcp_governance.report.since import Since
 from pytest_mcp_governance.run.approved import Summary, to_json
-from pytest_mcp_governance.run.files import replace_file
+from pytest_mcp_governance.run.files import read_report, replace_file
 from pytest_mcp_governance.run.inside import sources_in, summary_of_runs
 from pytest_mcp_governance.run.later import RefusedError
 from pytest_mcp_governance.run.open import PRODUCER
@@ -62,7 +62,7 @@ def examine(target: Path, out: Path, *, trust: Sequence[str] = (), untrusted_sig
         EvidenceError: it cannot be read, or `out` is something else than a sound approval.
     """
     previous = read_previous(out)
-    data = _read(target)
+    data = read_report(target)
     report = verify(data, trust=trust)
     if report.outcome in _REFUSED:
         raise RefusedError(report.outcome, f"{safe(str(target))} is {report.outcome.name}: {report.problems[0]}.")
@@ -130,13 +130,3 @@ def _confirmed(source: Source, report: Report, trust: Sequence[str]) -> str:
     if key is None or all(load_trust(entry).refuses(key, at) for entry in trust):
         return ""
     return key.fingerprint
-
-
-def _read(target: Path) -> bytes:
-    if target.is_dir():
-        raise EvidenceError(f"{safe(str(target))} is a folder; name the report in it, {safe(str(target))}/report.html.")
-    try:
-        return target.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise EvidenceError(f"{safe(str(target))} cannot be read: {reason}.") from None

@@ -22,7 +22,7 @@ from pytest_mcp_governance.evidence.verify import verify
 from pytest_mcp_governance.report.facts import FULL_BANNER, Checked
 from pytest_mcp_governance.report.listing import listed
 from pytest_mcp_governance.report.ticket import Form, Ticket, comment, how_to_check
-from pytest_mcp_governance.run.files import replace_file
+from pytest_mcp_governance.run.files import read_report, replace_file
 from pytest_mcp_governance.run.inside import sources_in
 from pytest_mcp_governance.run.later import RefusedError
 from pytest_mcp_governance.run.published import published
@@ -68,7 +68,7 @@ def attach(
         EvidenceError: it cannot be read, the zip is there already or cannot be written.
     """
     place = out or target.with_suffix(".zip")
-    data = _read(target)
+    data = read_report(target)
     report = verify(data, trust=trust)
     if report.outcome in (Outcome.TAMPERED, Outcome.MALFORMED):
         raise RefusedError(report.outcome, f"{safe(str(target))} is {report.outcome.name}: {report.problems[0]}.")
@@ -83,16 +83,6 @@ def attach(
         raise EvidenceError(f"{safe(str(place))} is there already; name another file with --out, or use --force.")
     replace_file(place, (_zip(files),))
     return Attached(place, text, report)
-
-
-def _read(target: Path) -> bytes:
-    if target.is_dir():
-        raise EvidenceError(f"{safe(str(target))} is a folder; name the report in it, {safe(str(target))}/report.html.")
-    try:
-        return target.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise EvidenceError(f"{safe(str(target))} cannot be read: {reason}.") from None
 
 
 def _ticket(target: Path, data: bytes, report: Report, *, trusting: bool, asked: str) -> Ticket:

@@ -1,4 +1,4 @@
-"""Writes a file whole or not at all: a temporary name beside it, synced, then renamed."""
+"""Files that a person names: read whole, and written whole or not at all: a temporary name, synced, then renamed."""
 
 import os
 from collections.abc import Iterable
@@ -27,3 +27,18 @@ def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
         temporary.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or "not a usable path"
         raise EvidenceError(f"{safe(str(path))} cannot be written: {reason}.") from None
+
+
+def read_report(target: Path) -> bytes:
+    """All bytes of a report file.
+
+    Raises:
+        EvidenceError: it is a folder, or cannot be read.
+    """
+    if target.is_dir():
+        raise EvidenceError(f"{safe(str(target))} is a folder; name the report in it, {safe(str(target))}/report.html.")
+    try:
+        return target.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise EvidenceError(f"{safe(str(target))} cannot be read: {reason}.") from None

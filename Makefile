@@ -6,7 +6,7 @@
 TOX := .venv/bin/tox
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo demo-parallel test lint types docs clean
 
 demo: $(TOX)
 	$(TOX) run -q -e demo
@@ -14,7 +14,7 @@ demo: $(TOX)
 test: $(TOX)
 	$(TOX) run -q -e py
 
-lint types docs: $(TOX)
+lint types docs demo-parallel: $(TOX)
 	$(TOX) run -q -e $@
 
 clean:

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,27 @@ class Ended:
         """(test, attempt) -> outcome."""
         ended = [record for record in self.of_type("test") if record["phase"] == "end"]
         return {(record["test"], record["attempt"]): record["outcome"] for record in ended}
+
+
+# What a record says of an event, and nothing of where and when it was written down.
+_SAID = {
+    "msg": ("direction", "kind", "method", "agent", "server", "tool"),
+    "decision": ("moment", "rule", "clause", "verdict", "effect"),
+    "access": ("agent", "server", "tool", "scope", "class", "status", "data"),
+    "finding": ("rule", "clause", "state", "mode", "expected", "agent", "server", "tool", "reason"),
+    "test": ("phase", "outcome"),
+}
+
+
+def what_happened(run: Path) -> Counter[tuple[str, ...]]:
+    """Every message, decision, access, finding and test of a run folder, as a multiset that workers cannot change."""
+    reader = EvidenceReader(FolderSource(run))
+    happened: Counter[tuple[str, ...]] = Counter()
+    for record in reader.records():
+        said = [reader.reveal(record.get(name)) for name in _SAID.get(str(record["type"]), ())]
+        if said:
+            happened[str(record["type"]), str(record.get("test")), *map(str, said)] += 1
+    return happened
 
 
 class Suite:

@@ -82,6 +82,7 @@ def plan(configuration: Configuration, text: str, folder: Path, environ: Mapping
         try:
             known = {**environ, **_hidden(server, raw.get((server.scope, server.name), {}))}
             spec = spec_of(server, folder, known, name=name)
+            spec.require_command()  # one that is not on this machine stops none of the others
         except ConfigurationError as error:
             unaudited.append((server.name, str(error)))
             continue

@@ -277,6 +277,14 @@ def test_a_report_tells_of_unaudited_servers_only_where_some_were_left_in(place:
     assert "past the recorder" not in place.page
 
 
+def test_a_server_whose_program_is_not_here_is_left_out_and_stops_none_of_the_others(place: Place):
+    books = {"command": sys.executable, "args": [str(SERVER)]}
+    place.configure({"absent": {"command": "/opt/no/such/server"}, "books": books})
+    done = place.agent("get_vendor")
+    assert (done.status, done.out) == (0, "get_vendor done\n"), done.said
+    assert "NOT audited, so left out: absent" in done.said
+
+
 def test_a_credential_that_stands_in_the_configuration_reaches_its_server_and_nothing_else(place: Place):
     secret = "sk-planted-0123456789"
     entry = {"command": sys.executable, "args": [str(SERVER)], "env": {"API_KEY": secret, "PLAIN_PRINT": "API_KEY"}}
@@ -349,8 +357,8 @@ def test_rewiring_changes_servers_only_and_leaves_none_that_is_not_audited(
 ):
     audited = {name: {"command": sys.executable, "args": ["x"], "alwaysAllow": ["y"]} for name in names}
     text = json.dumps({**others, "mcpServers": {**entries, **audited}})
-    configuration = configurations.read_text(text, "mcp.json", Path("/project/mcp.json"))
-    planned = plan(configuration, text, Path("/project"), {})
+    configuration = configurations.read_text(text, "mcp.json", Path("/mcp.json"))
+    planned = plan(configuration, text, Path("/"), {})
     commands = {wire.name: ["shim", wire.name] for wire in planned.wires}
     assert len(commands) == len(planned.wires)
     made = json.loads(rewired(planned, commands))

@@ -46,6 +46,7 @@ class Lifecycle:
         self._finished: set[str] = set()
         self._failing: tuple[str, ...] = ()
         self._summarised = False
+        self._looped = False  # tests were to run, not only to be listed
 
     @property
     def tested(self) -> bool:
@@ -77,6 +78,10 @@ class Lifecycle:
             recording.collected, recording.selected = self._collected, self._selected
             if not session.testsfailed:  # what could not be collected comes first, and may be what gives a policy
                 recording.check_policy()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        self._looped = not self._config.getoption("collectonly")
 
     # -- one test --------------------------------------------------------------------------------------------------
 
@@ -193,7 +198,7 @@ class Lifecycle:
 
     def _missed(self, session: pytest.Session) -> bool:
         """Whether audited tests were selected and pytest reports success, although not one of them ended."""
-        if session.exitstatus != pytest.ExitCode.OK or self._config.getoption("collectonly"):
+        if session.exitstatus != pytest.ExitCode.OK or not self._looped:
             return False
         return len(self._finished) < session.testscollected and any(map(is_audited, self._selected))
 
@@ -228,7 +233,7 @@ class Lifecycle:
         from pytest_mcp_governance.plugin import gate
 
         why = gate.incomplete(session, len(self._finished))
-        concerned = recording.has_evidence or any(map(is_audited, self._selected))
+        concerned = recording.has_evidence or (self._looped and any(map(is_audited, self._selected)))
         if why and session.exitstatus == pytest.ExitCode.OK and concerned and not recording.is_worker:
             recording.add_problem(f"pytest reports success, but {why}")
         recording.finish(why)

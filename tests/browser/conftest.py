@@ -38,7 +38,8 @@ class Opened:
         page.on("request", lambda request: self.requests.append(request.url.split(",")[0]))
 
 
-@pytest.fixture(scope="session")
+# A module's: while it is open, playwright's own event loop is in the way of tests that run one.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     found = find_browser()  # says what to do where there is none
     with sync_playwright() as playwright:

@@ -46,19 +46,20 @@ def mcp_audit(request: pytest.FixtureRequest, mcp_audit_servers: object, mcp_aud
     """This test's audit: every MCP message of its agents is recorded and judged; see docs/pytest-plugin.md."""
     recording = request.config.stash[LIFECYCLE].recording
     item = request.node
-    try:
-        running = recording.begin(item, terms_of(item), mcp_audit_servers, mcp_audit_policy)
-    except GovernanceError as error:
-        fail_for_error(recording, error)
-    item.stash[RUNNING] = running
-    yield running.audit
-    try:
-        running.judgement.at_teardown()
-    except GovernanceError as error:
-        fail_for_error(recording, error)
-    except pytest.fail.Exception as found:
-        if not recording.ending:
-            raise
-        recording.late_findings.append(f"{running.attempt.name}: {found.msg}")
-    finally:
-        running.audit.end()
+    with recording.telling_mistakes():
+        try:
+            running = recording.begin(item, terms_of(item), mcp_audit_servers, mcp_audit_policy)
+        except GovernanceError as error:
+            fail_for_error(recording, error)
+        item.stash[RUNNING] = running
+        yield running.audit
+        try:
+            running.judgement.at_teardown()
+        except GovernanceError as error:
+            fail_for_error(recording, error)
+        except pytest.fail.Exception as found:
+            if not recording.ending:
+                raise
+            recording.late_findings.append(f"{running.attempt.name}: {found.msg}")
+        finally:
+            running.audit.end()

@@ -109,13 +109,14 @@ class Lifecycle:
         running = item.stash.get(RUNNING, None)
         if running is None:
             return
-        try:
-            running.judgement.after_call(raised)
-        except GovernanceError as error:
-            if raised is None:
-                fail_for_error(self.recording, error)
-            self.recording.add_problem(str(error))
-            raised.add_note(str(error))
+        with self.recording.telling_mistakes():
+            try:
+                running.judgement.after_call(raised)
+            except GovernanceError as error:
+                if raised is None:
+                    fail_for_error(self.recording, error)
+                self.recording.add_problem(str(error))
+                raised.add_note(str(error))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(

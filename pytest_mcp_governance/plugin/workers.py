@@ -192,6 +192,15 @@ class Recording:
         except Exception as error:  # whatever it is, evidence that is not written must fail the run
             self.add_problem(f"{what}: {_told(error)}")
 
+    @contextmanager
+    def telling_mistakes(self) -> Iterator[None]:
+        """A mistake of this plugin's own goes on as the test's error and fails the run too: xfail must not hide it."""
+        try:
+            yield
+        except Exception as error:  # pytest's failures are no Exception
+            self.add_problem(f"a test was not judged, by a mistake in pytest-mcp-governance: {_told(error)}")
+            raise
+
     def add_problem(self, text: str) -> None:
         if text not in self.problems:
             self.problems.append(text)

@@ -203,3 +203,35 @@ def test_without_a_terminal_plugin_a_denial_still_fails_the_run(suite: Suite):
     suite.test(f"{DENIED}\n@pytest.mark.xfail\ndef test_agent(mcp_audit):\n    denied(mcp_audit)\n")
     ended = suite.run("-p", "no:terminal", apart=True)
     assert (ended.status, ended.outcome) == (1, "VERIFIED")
+
+
+OURS = {
+    "as it begins": "pytest_mcp_governance.plugin.workers.Recording.begin",
+    "as it judges the call": "pytest_mcp_governance.plugin.failures.Judgement.after_call",
+    "as it judges at teardown": "pytest_mcp_governance.plugin.failures.Judgement.at_teardown",
+    "as it ends": "pytest_mcp_governance.plugin.audit.Audit.end",
+}
+
+
+@pytest.mark.parametrize("broken", OURS.values(), ids=OURS.keys())
+def test_xfail_does_not_hide_a_mistake_in_this_plugin_itself(suite: Suite, broken: str):
+    suite.write(
+        "conftest.py",
+        f"""import pytest
+
+def mistake(*args, **kwargs):
+    raise TypeError("a mistake of ours")
+
+@pytest.fixture(scope="session", autouse=True)
+def broken():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr({broken!r}, mistake)
+        yield
+""",
+    )
+    suite.test(f"{DENIED.replace('DELETE', 'GET')}\n@pytest.mark.xfail\ndef test_agent(mcp_audit):\n"
+               "    denied(mcp_audit)\n    assert False\n")  # fmt: skip
+    ended = suite.run(apart=True)
+    assert ended.status == 1, ended.text
+    assert "TypeError: a mistake of ours" in ended.text
+    assert "INTERNALERROR" not in ended.text

@@ -76,7 +76,10 @@ def plan(configuration: Configuration, text: str, folder: Path, environ: Mapping
     wires: list[Wire] = []
     unaudited: list[tuple[str, str]] = []
     for server in configuration.servers:
-        if server.disabled or (server.scope and Path(server.scope) != folder):
+        if server.scope and Path(server.scope) != folder:
+            continue  # another project's
+        if server.disabled:
+            unaudited.append((server.name, "it is switched off"))
             continue
         name = _unique(server.name, [wire.name for wire in wires])
         try:

@@ -132,8 +132,11 @@ def command(
 
 def _announce(plan: Plan, keep_unaudited: bool) -> None:
     _say(f"auditing {', '.join(wire.server.name for wire in plan.wires)} of {plan.configuration.path}")
+    fate = "but left in" if keep_unaudited else "so left out"
     for name, why in plan.unaudited:
-        _say(f"NOT audited, {'but left in' if keep_unaudited else 'so left out'}: {name} ({why})")
+        _say(f"NOT audited, {fate}: {name} ({why})")
+    for problem in plan.configuration.problems:
+        _say(f"NOT audited, {fate}: {problem.text}")
 
 
 def _told(observed: Observed, folder: Path) -> int:

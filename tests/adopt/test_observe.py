@@ -258,6 +258,8 @@ def test_servers_that_cannot_be_audited_are_left_out_and_named_unless_somebody_w
     show = ("--", "cat", "mcp.json")
     done = place.observe(*show)
     assert "NOT audited, so left out: remote" in done.said
+    assert "NOT audited, so left out: off (it is switched off)" in done.said
+    assert "NOT audited, so left out: server 'broken' must be an object" in done.said
     assert "key=abc" not in done.said
     written = json.loads(done.out)
     assert written["theme"] == "dark"

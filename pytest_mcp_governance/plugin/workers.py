@@ -19,18 +19,18 @@ from pytest_mcp_governance.errors import ConfigurationError, GovernanceError
 from pytest_mcp_governance.plugin import attempts, recorders
 from pytest_mcp_governance.plugin.approved import Approved, find_default
 from pytest_mcp_governance.plugin.attempts import Attempt
-from pytest_mcp_governance.plugin.audit import Audit
-from pytest_mcp_governance.plugin.failures import Judgement
 from pytest_mcp_governance.plugin.gate import Unaudited
 from pytest_mcp_governance.plugin.gating import SHARED
-from pytest_mcp_governance.plugin.marker import Terms
 from pytest_mcp_governance.plugin.options import Settings
 from pytest_mcp_governance.plugin.properties import Properties, of_attempt
 from pytest_mcp_governance.plugin.recorders import Place
-from pytest_mcp_governance.plugin.sources import PolicySource, default_policy, policy_sources, tighter_mode
 
 if TYPE_CHECKING:
+    from pytest_mcp_governance.plugin.audit import Audit
+    from pytest_mcp_governance.plugin.failures import Judgement
+    from pytest_mcp_governance.plugin.marker import Terms
     from pytest_mcp_governance.plugin.shards import Shard
+    from pytest_mcp_governance.plugin.sources import PolicySource
     from pytest_mcp_governance.session.control import Recorder, RunResult
 
 _NAMED = 3  # unaudited tests that a worker names to the controller
@@ -108,6 +108,11 @@ class Recording:
         Raises:
             GovernanceError: terms, policy or recorder cannot be used.
         """
+        # Only where a test is recorded: an xdist controller gets by without.
+        from pytest_mcp_governance.plugin.audit import Audit
+        from pytest_mcp_governance.plugin.failures import Judgement
+        from pytest_mcp_governance.plugin.sources import policy_sources, tighter_mode
+
         self.end()
         sources = policy_sources(policy, terms, self.settings, self._rootdir)
         if not sources and self.settings.gating.needs_policy:
@@ -142,6 +147,8 @@ class Recording:
         """
         if not self.settings.gating.needs_policy or self.is_worker or self._is_controller:
             return
+        from pytest_mcp_governance.plugin.sources import default_policy
+
         found = default_policy(self.settings, self._rootdir) is not None or self.settings.gating.floor is not None
         if not found and not any(attempts.may_bring_a_policy(item) for item in self.selected):
             raise pytest.UsageError(f"mcp-governance: {NO_POLICY}")

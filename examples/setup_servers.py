@@ -227,13 +227,16 @@ _REINSTALL = "run `python setup_servers.py --force`; if it stays so, compare the
 PARTS = (
     Part("git", ("git.txt",), ("bin/mcp-server-git",), _python_part),
     Part("time", ("time.txt",), ("bin/mcp-server-time",), _python_part),
+    Part("sqlite", ("sqlite.txt",), ("bin/mcp-server-sqlite",), _python_part),
     Part("agent", ("agent.txt",), ("bin/python",), _python_part),
     Part(
         "node",
         ("package.json", "package-lock.json"),
         (
             "bin/node",
+            "node_modules/@modelcontextprotocol/server-everything/dist/index.js",
             "node_modules/@modelcontextprotocol/server-filesystem/dist/index.js",
+            "node_modules/@modelcontextprotocol/server-memory/dist/index.js",
             "node_modules/@playwright/mcp/cli.js",
         ),
         _node_part,

@@ -1,7 +1,7 @@
 """Strict parse of a copy of one MCP message: what recorder and server could read differently is named.
 
-Leaves out what to do about a problem (the policy decides) and framing (see `wire`). The bytes that are forwarded
-are never the ones made here.
+Leaves out what to do about a problem (the policy decides), framing (see `wire`) and HTTP headers (see `headers`).
+The bytes that are forwarded are never the ones made here.
 """
 
 import json
@@ -9,6 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from pytest_mcp_governance.session.headers import header_problems
+
+__all__ = ["Kind", "Parsed", "header_problems", "is_id", "parse"]
 
 Kind = Literal["request", "result", "error", "notification", "invalid"]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pytest_mcp_governance.session import shim
 from pytest_mcp_governance.session.relay import Relay
+from pytest_mcp_governance.session.scribe import Connection
 from pytest_mcp_governance.session.server import ServerSpec
 from pytest_mcp_governance.session.trial import Trial
 
@@ -82,15 +83,15 @@ class Gateways:
             return False
         gateway, spec = admitted
         self._connections += 1
-        relay = Relay(
-            conn=f"c{self._connections}",
+        connection = Connection(
+            id=f"c{self._connections}",
             gateway=gateway.id,
             agent=gateway.agent,
-            spec=spec,
-            trial=gateway.trial,
-            agent_in=reader,
-            agent_out=writer,
+            server=spec.name,
+            digest=spec.digest,
+            transport=spec.transport,
         )
+        relay = Relay(connection, spec, gateway.trial, reader, writer)
         task = asyncio.create_task(relay.run())
         gateway.relays[relay] = task
         await asyncio.wait({task})

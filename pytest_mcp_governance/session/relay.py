@@ -1,23 +1,19 @@
-"""One audited connection: record a message, decide, record the decision, then forward the same bytes.
+"""The pump of a connection that is a stream of lines: between an agent's pipe and a server, message by message.
 
-Owns the order of those four and nothing else: parsing is `strict`, the decision is the policy's, the ledger the
-evidence package's, the server process `server`'s.
+Starts and ends the server and tells what went wrong with it; what becomes of a message is `conversation`'s.
 """
 
 import asyncio
 import codecs
 import contextlib
-import time
 
 from pytest_mcp_governance.errors import CaptureError, GovernanceError, LedgerWriteError
-from pytest_mcp_governance.policy.engine import Decision
-from pytest_mcp_governance.policy.events import Event
-from pytest_mcp_governance.session import answers
+from pytest_mcp_governance.session.conversation import Conversation
 from pytest_mcp_governance.session.screens import Screens
-from pytest_mcp_governance.session.scribe import Scribe
-from pytest_mcp_governance.session.server import ServerProcess, ServerSpec
-from pytest_mcp_governance.session.trial import Call, Trial
-from pytest_mcp_governance.session.wire import Direction, Exchange, FrameTooLong, LineSplitter, Message
+from pytest_mcp_governance.session.scribe import Connection
+from pytest_mcp_governance.session.trial import Trial
+from pytest_mcp_governance.session.upstream import StreamServer, Upstream
+from pytest_mcp_governance.session.wire import Direction, FrameTooLong, LineSplitter
 
 _STDERR_TAIL_BYTES = 4096
 _MAX_STDERR_LINE = 1_000_000
@@ -28,9 +24,8 @@ class Relay:
     """Both directions of one connection between an agent and a server.
 
     Args:
-        conn: id of the connection, minted by the recorder.
-        gateway: the gateway it came through.
-        spec: the server to start.
+        connection: its id, minted by the recorder, whose it is and where it leads.
+        server: the server to start.
         trial: the test attempt that its messages belong to.
         agent_in: reads from the agent.
         agent_out: writes to the agent.
@@ -38,31 +33,21 @@ class Relay:
 
     def __init__(
         self,
-        *,
-        conn: str,
-        gateway: str,
-        agent: str,
-        spec: ServerSpec,
+        connection: Connection,
+        server: StreamServer,
         trial: Trial,
         agent_in: asyncio.StreamReader,
         agent_out: asyncio.StreamWriter,
     ) -> None:
-        self.conn = conn
-        self.gateway = gateway
-        self.agent = agent
-        self.spec = spec
         self.failure: str | None = None
-        self._trial = trial
+        self._conversation = Conversation(connection, trial)
+        self._scribe = self._conversation.scribe
+        self._spec = server
         self._in = agent_in
         self._out = agent_out
-        self._exchange = Exchange()
-        self._scribe = Scribe(trial, conn=conn, gateway=gateway, agent=agent, spec=spec)
-        self._screens: Screens | None = None
-        self._server: ServerProcess | None = None
+        self._server: Upstream | None = None
         self._stderr_tail = b""
         self._agent_left = False
-        self._forwarded_ns: dict[str, int] = {}
-        self._calls: dict[str, Call] = {}
 
     async def run(self) -> None:
         """Serve the connection until one side ends; never raises for what agent or server do."""
@@ -82,10 +67,10 @@ class Relay:
             await self._finish()
 
     async def _start(self) -> None:
-        if self.spec.needs_browser:
-            self._screens = await Screens.start()
-        cdp = self._screens.endpoint if self._screens else None
-        self._server = await ServerProcess.start(self.spec, cdp)
+        screens = None
+        if self._spec.needs_browser:
+            self._conversation.screens = screens = await Screens.start()
+        self._server = await self._spec.start(screens.endpoint if screens else None)
 
     async def _pump(self) -> None:
         assert self._server is not None
@@ -113,14 +98,14 @@ class Relay:
                 self._explain_exit(status)
 
     def _explain_exit(self, status: int) -> None:
-        waiting = len(self._exchange.open_requests)
+        waiting = len(self._conversation.exchange.open_requests)
         tail = self._stderr_tail.decode("utf-8", "replace").strip()
         last = "\n".join(f"    {line}" for line in tail.splitlines()[-6:])
         self.failure = (
-            f"server {self.spec.name!r} ended with status {status} while the agent was connected"
+            f"server {self._spec.name!r} ended with status {status} while the agent was connected"
             f" ({waiting} request(s) unanswered).\n"
             + (f"  Its last lines on stderr:\n{last}\n" if last else "  It wrote nothing to stderr.\n")
-            + f"  To see why, run by hand the command of its entry {self.spec.name!r} in mcp.json."
+            + f"  To see why, run by hand the command of its entry {self._spec.name!r} in mcp.json."
         )
 
     async def _agent_to_server(self) -> None:
@@ -128,14 +113,14 @@ class Relay:
         splitter = LineSplitter()
         while chunk := await self._in.read(256 * 1024):
             for line in self._lines(splitter, chunk, "c2s"):
-                await self._handle(line, "c2s")
+                await self._receive(line, "c2s")
 
     async def _server_to_agent(self) -> None:
         assert self._server is not None
         splitter = LineSplitter()
         while chunk := await self._server.read():
             for line in self._lines(splitter, chunk, "s2c"):
-                await self._handle(line, "s2c")
+                await self._receive(line, "s2c")
         if rest := splitter.rest():
             self._scribe.io("forward", text=f"torn message at the end of the server's output, {len(rest)} bytes")
 
@@ -144,7 +129,7 @@ class Relay:
             return splitter.feed(chunk)
         except FrameTooLong:
             raise GovernanceError(
-                f"server {self.spec.name!r}, {direction}: a message is longer than 64 MiB; the connection is closed"
+                f"server {self._spec.name!r}, {direction}: a message is longer than 64 MiB; the connection is closed"
             ) from None
 
     async def _watch_stderr(self) -> None:
@@ -163,52 +148,11 @@ class Relay:
         if rest := pending + decoder.decode(b"", final=True):
             self._scribe.io("stderr", text=rest)
 
-    async def _handle(self, raw: bytes, direction: Direction) -> None:
+    async def _receive(self, raw: bytes, direction: Direction) -> None:
         if not raw.strip():
-            await self._send(raw, direction)
+            await self._send(raw, direction)  # an empty line is no message
             return
-        message = self._exchange.classify(raw, direction)
-        ref = self._scribe.message(message)
-        event = message.event(ref, conn=self.conn, server=self.spec.name, agent=self.agent)
-        asked = message.request.event if message.request else None
-        decision = self._trial.decide(event, asked)
-        self._scribe.learn(message)
-        self._note_call(message, event, decision)
-        if message.request is not None:
-            await self._answered(message, ref)
-        if self._screens is not None and message.tool is not None and message.parsed.kind == "request":
-            await self._screens.before(self._trial, ref, self.agent)
-        if decision.effect == "forward":
-            await self._forward(message, ref, event)
-        else:
-            await self._refuse(message, ref, decision)
-
-    async def _forward(self, message: Message, ref: str, event: Event) -> None:
-        self._exchange.asked(message, ref, event)
-        self._forwarded_ns[ref] = time.monotonic_ns()
-        await self._send(message.raw, message.direction)
-
-    async def _answered(self, message: Message, ref: str) -> None:
-        request = message.request
-        assert request is not None
-        self._exchange.answered(message.direction, request)
-        sent_ns = self._forwarded_ns.pop(request.ref, 0)
-        if self._screens is not None and message.tool is not None:
-            await self._screens.after(self._trial, request.ref, self.agent, sent_ns)
-        self._scribe.images(message, ref)
-
-    async def _refuse(self, message: Message, ref: str, decision: Decision) -> None:
-        text = _explain(decision)
-        if message.request is not None:
-            answer: bytes | None = answers.replacement(message.request, text)
-            towards = message.direction
-        else:
-            answer = answers.refusal(message, text)
-            towards = "s2c" if message.direction == "c2s" else "c2s"
-        if answer is None:
-            return
-        self._scribe.synthesised(answer, towards, message, ref)
-        await self._send(answer, towards)
+        await self._conversation.receive(raw, direction, self._send)
 
     async def _send(self, raw: bytes, direction: Direction) -> None:
         if direction == "c2s":
@@ -225,40 +169,12 @@ class Relay:
         except ConnectionError:
             self._scribe.io("forward", text="the agent no longer reads its input")
 
-    def _note_call(self, message: Message, event: Event, decision: Decision) -> None:
-        if event.kind == "request" and message.method == "tools/call":
-            self._scribe.facts.calls += 1
-            params = event.params if isinstance(event.params, dict) else {}
-            call = Call(
-                ref=event.ref,
-                agent=self.agent,
-                server=self.spec.name,
-                tool=message.tool or "",
-                arguments=params.get("arguments"),
-                verdict=decision.verdict,
-                rule=decision.rule,
-                forwarded=decision.effect == "forward",
-            )
-            self._calls[event.ref] = call
-            self._trial.called(self.gateway, call)
-        elif message.direction == "c2s" and (event.kind == "invalid" or message.method == "resources/read"):
-            self._trial.called(self.gateway, None)
-        elif message.request is not None and (answered := self._calls.pop(message.request.ref, None)) is not None:
-            result = event.result if isinstance(event.result, dict) else {}
-            answered.is_error = event.kind == "error" or result.get("isError") is True
-            answered.answered = True
-
     async def _finish(self) -> None:
         with contextlib.suppress(LedgerWriteError):
             self._scribe.session("closed")
-        if self._screens is not None:
+        if (screens := self._conversation.screens) is not None:
             with contextlib.suppress(CaptureError):
-                await self._screens.close()
+                await screens.close()
         self._out.close()
         with contextlib.suppress(ConnectionError):
             await self._out.wait_closed()
-
-
-def _explain(decision: Decision) -> str:
-    place = f" ({decision.source})" if decision.source else ""
-    return f"Denied by governance rule {decision.rule}{place}: {decision.reason}"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from pytest_mcp_governance.errors import LedgerWriteError
 from pytest_mcp_governance.evidence.ledger import Committed
-from pytest_mcp_governance.session.server import ServerSpec
 from pytest_mcp_governance.session.strict import parse
 from pytest_mcp_governance.session.trial import Trial
+from pytest_mcp_governance.session.upstream import Transport
 from pytest_mcp_governance.session.wire import Direction, Message, plain_method, plain_tool, storable
 
 _IMAGE_TYPE = re.compile(r"image/[a-z0-9.+-]{1,40}")
@@ -56,16 +56,28 @@ class Facts:
         return found | {"calls": self.calls}
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One way from an agent to a server: its id, minted by the recorder, its gateway, agent, server and transport.
+
+    `digest` is the SHA-256 (hex) of how the server is reached or started.
+    """
+
+    id: str
+    gateway: str
+    agent: str
+    server: str
+    digest: str
+    transport: Transport
+
+
 class Scribe:
     """Writes the records of one connection."""
 
-    def __init__(self, trial: Trial, *, conn: str, gateway: str, agent: str, spec: ServerSpec) -> None:
+    def __init__(self, trial: Trial, connection: Connection) -> None:
         self.facts = Facts()
         self._trial = trial
-        self._conn = conn
-        self._gateway = gateway
-        self._agent = agent
-        self._spec = spec
+        self._at = connection
 
     def learn(self, message: Message) -> None:
         """Note what a message tells about the connection."""
@@ -75,7 +87,7 @@ class Scribe:
         """Record the images of a result as blobs of their own."""
         for media_type, data in _images(message.parsed.fields.get("result")):
             fields = {"kind": "image", "media_type": media_type, "size": len(data), "masked": False}
-            bound = {"sha256": self._trial.commit_blob(data), "ref": ref, "agent": self._agent}
+            bound = {"sha256": self._trial.commit_blob(data), "ref": ref, "agent": self._at.agent}
             self._trial.record("blob", fields | bound)
 
     def message(self, message: Message) -> str:
@@ -83,10 +95,10 @@ class Scribe:
         fields: dict[str, object] = {
             "direction": message.direction,
             "kind": "invalid" if message.problems else message.parsed.kind,
-            "conn": self._conn,
-            "server": self._spec.name,
-            "agent": self._agent,
-            "source": "stdio",
+            "conn": self._at.id,
+            "server": self._at.server,
+            "agent": self._at.agent,
+            "source": self._at.transport,
             "origin": "received",
         }
         fields |= _names(message.method, message.tool)
@@ -103,10 +115,10 @@ class Scribe:
         fields: dict[str, object] = {
             "direction": direction,
             "kind": parse(raw).kind,
-            "conn": self._conn,
-            "server": self._spec.name,
-            "agent": self._agent,
-            "source": "stdio",
+            "conn": self._at.id,
+            "server": self._at.server,
+            "agent": self._at.agent,
+            "source": self._at.transport,
             "origin": "synthesised",
             "ref": ref,
         }
@@ -116,23 +128,23 @@ class Scribe:
         """Record that the connection opened or closed."""
         fields: dict[str, object] = {
             "state": state,
-            "conn": self._conn,
-            "gateway": self._gateway,
-            "transport": "stdio",
-            "server": self._spec.name,
-            "agent": self._agent,
-            "command_sha256": self._spec.digest,
+            "conn": self._at.id,
+            "gateway": self._at.gateway,
+            "transport": self._at.transport,
+            "server": self._at.server,
+            "agent": self._at.agent,
+            "command_sha256": self._at.digest,
         }
         self._trial.record("session", fields | (self.facts.fields() if state == "closed" else {}))
 
     def lost(self, reason: str) -> None:
         """Record that the recorder itself may have lost something on this connection."""
         with contextlib.suppress(LedgerWriteError):
-            self._trial.record("gap", {"what": f"connection {self._conn}", "count": 1, "reason": reason})
+            self._trial.record("gap", {"what": f"connection {self._at.id}", "count": 1, "reason": reason})
 
     def io(self, stream: str, *, text: str | None = None, code: int | None = None, asked: bool | None = None) -> None:
         """Record what came beside the messages: stderr, an exit status, a failed forward."""
-        fields: dict[str, object] = {"stream": stream, "conn": self._conn, "server": self._spec.name}
+        fields: dict[str, object] = {"stream": stream, "conn": self._at.id, "server": self._at.server}
         if text is not None:
             fields["text"] = Committed(text)
         if code is not None:

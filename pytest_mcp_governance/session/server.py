@@ -11,6 +11,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pytest_mcp_governance.errors import ConfigurationError
 
@@ -77,6 +78,15 @@ class ServerSpec:
         """SHA-256 (hex) of the command as configured, its arguments and the names of its variables."""
         parts = [self.command, *self.args, *sorted(self.env)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def transport(self) -> Literal["stdio"]:
+        """A process speaks over its stdio."""
+        return "stdio"
+
+    async def start(self, cdp: tuple[str, int] | None) -> "ServerProcess":
+        """Start the server; see `ServerProcess.start`."""
+        return await ServerProcess.start(self, cdp)
 
     def environment(self) -> dict[str, str]:
         """The whole environment of the server: the few inherited names and what its entry sets."""

@@ -4,6 +4,7 @@ Knows lines, ids and methods; leaves parsing to `strict`, decisions to the polic
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -110,11 +111,11 @@ class Exchange:
 
     _pending: dict[tuple[Direction, str, int | str], Request] = field(default_factory=dict)
 
-    def classify(self, raw: bytes, direction: Direction) -> Message:
-        """Parse `raw` and find the request that it answers."""
+    def classify(self, raw: bytes, direction: Direction, problems: Sequence[str] = ()) -> Message:
+        """Parse `raw` and find the request that it answers; `problems` are what its transport found already."""
         parsed = parse(raw)
         fields = parsed.fields
-        problems = list(parsed.problems)
+        found_problems = [*parsed.problems, *problems]
         found = fields.get("id")
         id_ = found if isinstance(found, int | str) and is_id(found) else None
         request: Request | None = None
@@ -122,16 +123,16 @@ class Exchange:
             # An answer with problems still ends the wait for it: whoever asked must hear that it was refused.
             request = self._pending.get(self._key(_opposite(direction), id_))
             if request is None:
-                problems.append("unknown-id")
+                found_problems.append("unknown-id")
         if parsed.kind == "request" and id_ is not None and self._key(direction, id_) in self._pending:
-            problems.append("duplicate-id")
+            found_problems.append("duplicate-id")
         method = fields.get("method")
         if request is not None:
             method, tool = request.event.method, request.event.tool
         else:
             method = method if isinstance(method, str) else None
             tool = _tool(method, fields.get("params"))
-        return Message(raw, parsed, direction, request, method, tool, id_, tuple(problems))
+        return Message(raw, parsed, direction, request, method, tool, id_, tuple(found_problems))
 
     def asked(self, message: Message, ref: str, event: Event) -> Request | None:
         """Remember a request until its answer comes, also one with problems that was passed on all the same."""

@@ -1,0 +1,128 @@
+"""One audited connection on any transport: record a message, decide, record the decision, then forward the same bytes.
+
+Owns the order of those four and nothing else: parsing is `strict`, the decision is the policy's, the ledger the
+evidence package's; how bytes reach the agent or the server is the transport's, passed in with every message.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from pytest_mcp_governance.policy.engine import Decision
+from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.session import answers
+from pytest_mcp_governance.session.screens import Screens
+from pytest_mcp_governance.session.scribe import Connection, Scribe
+from pytest_mcp_governance.session.trial import Call, Trial
+from pytest_mcp_governance.session.wire import Direction, Exchange, Message
+
+Send = Callable[[bytes, Direction], Awaitable[None]]
+
+
+class Conversation:
+    """What is said on one connection between an agent and a server.
+
+    Args:
+        connection: whose it is and where it leads.
+        trial: the test attempt that its messages belong to.
+    """
+
+    def __init__(self, connection: Connection, trial: Trial) -> None:
+        self.connection = connection
+        self.scribe = Scribe(trial, connection)
+        self.screens: Screens | None = None
+        self.exchange = Exchange()
+        self._trial = trial
+        self._forwarded_ns: dict[str, int] = {}
+        self._calls: dict[str, Call] = {}
+
+    async def receive(
+        self,
+        raw: bytes,
+        direction: Direction,
+        send: Send,
+        *,
+        problems: Sequence[str] = (),
+        exchange: Exchange | None = None,
+    ) -> None:
+        """Take one message: record it, judge it, and pass it on or refuse it.
+
+        Args:
+            raw: the message as it came, without the framing of its transport.
+            direction: "c2s" from the agent, "s2c" from the server.
+            send: how the transport takes bytes to the agent ("s2c") or to the server ("c2s"); it gets `raw` itself,
+                or what the recorder says in its place or in answer to it.
+            problems: what the transport itself found ambiguous, such as headers that contradict the body.
+            exchange: the requests under way that an answer may belong to; the connection's own where none is given.
+
+        Raises:
+            LedgerWriteError: it could not be recorded, and was not passed on.
+        """
+        exchange = exchange if exchange is not None else self.exchange
+        message = exchange.classify(raw, direction, problems)
+        ref = self.scribe.message(message)
+        at = self.connection
+        event = message.event(ref, conn=at.id, server=at.server, agent=at.agent)
+        asked = message.request.event if message.request else None
+        decision = self._trial.decide(event, asked)
+        self.scribe.learn(message)
+        self._note_call(message, event, decision)
+        if message.request is not None:
+            await self._answered(message, ref, exchange)
+        if self.screens is not None and message.tool is not None and message.parsed.kind == "request":
+            await self.screens.before(self._trial, ref, at.agent)
+        if decision.effect == "forward":
+            exchange.asked(message, ref, event)
+            self._forwarded_ns[ref] = time.monotonic_ns()
+            await send(raw, direction)
+        else:
+            await self._refuse(message, ref, decision, send)
+
+    async def _answered(self, message: Message, ref: str, exchange: Exchange) -> None:
+        request = message.request
+        assert request is not None
+        exchange.answered(message.direction, request)
+        sent_ns = self._forwarded_ns.pop(request.ref, 0)
+        if self.screens is not None and message.tool is not None:
+            await self.screens.after(self._trial, request.ref, self.connection.agent, sent_ns)
+        self.scribe.images(message, ref)
+
+    async def _refuse(self, message: Message, ref: str, decision: Decision, send: Send) -> None:
+        text = _explain(decision)
+        if message.request is not None:
+            answer: bytes | None = answers.replacement(message.request, text)
+            towards = message.direction
+        else:
+            answer = answers.refusal(message, text)
+            towards = "s2c" if message.direction == "c2s" else "c2s"
+        if answer is None:
+            return
+        self.scribe.synthesised(answer, towards, message, ref)
+        await send(answer, towards)
+
+    def _note_call(self, message: Message, event: Event, decision: Decision) -> None:
+        if event.kind == "request" and message.method == "tools/call":
+            self.scribe.facts.calls += 1
+            params = event.params if isinstance(event.params, dict) else {}
+            call = Call(
+                ref=event.ref,
+                agent=self.connection.agent,
+                server=self.connection.server,
+                tool=message.tool or "",
+                arguments=params.get("arguments"),
+                verdict=decision.verdict,
+                rule=decision.rule,
+                forwarded=decision.effect == "forward",
+            )
+            self._calls[event.ref] = call
+            self._trial.called(self.connection.gateway, call)
+        elif message.direction == "c2s" and (event.kind == "invalid" or message.method == "resources/read"):
+            self._trial.called(self.connection.gateway, None)
+        elif message.request is not None and (answered := self._calls.pop(message.request.ref, None)) is not None:
+            result = event.result if isinstance(event.result, dict) else {}
+            answered.is_error = event.kind == "error" or result.get("isError") is True
+            answered.answered = True
+
+
+def _explain(decision: Decision) -> str:
+    place = f" ({decision.source})" if decision.source else ""
+    return f"Denied by governance rule {decision.rule}{place}: {decision.reason}"

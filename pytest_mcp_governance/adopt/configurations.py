@@ -11,6 +11,7 @@ integration" (Windsurf) and the Codex configuration reference.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from typing import Literal
 
 from pytest_mcp_governance.adopt import jsonc
 from pytest_mcp_governance.adopt.entries import Server, read_entry
+from pytest_mcp_governance.errors import ConfigurationError
 
 Kind = Literal[
     "mcp.json", "claude-code", "claude-desktop", "cursor", "vscode", "vscode-settings", "windsurf", "gemini", "codex"
@@ -91,6 +93,28 @@ class Configuration:
 def find(folder: Path) -> tuple[Configuration, ...]:
     """Read the configurations that lie in a project's folder; those of its subfolders are not looked for."""
     return tuple(read(folder / name, kind) for name, kind in _PROJECT if _exists(folder / name))
+
+
+def choose(named: Path | None, folder: Path) -> Configuration:
+    """The configuration that is named, else the only one in a folder that names a server to audit.
+
+    Raises:
+        ConfigurationError: none is named, and there is none here, or several.
+    """
+    if named is not None:
+        return read(named)
+    found = find(folder)
+    usable = [one for one in found if any(server.transport == "stdio" for server in one.servers)]
+    if len(usable) == 1:
+        return usable[0]
+    if not found:
+        raise ConfigurationError(f"there is no MCP configuration in {folder}. Name one with --config.")
+    seen = ", ".join(os.path.relpath(one.path, folder) for one in (usable or found))
+    raise ConfigurationError(
+        f"there are several MCP configurations here ({seen}): name the agent's with --config"
+        if usable
+        else f"no configuration here names a server that is started by a command ({seen})"
+    )
 
 
 def find_personal(home: Path) -> tuple[Configuration, ...]:

@@ -7,17 +7,14 @@ recorder. Prints nothing and chooses no exit code.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -26,8 +23,8 @@ from pytest_mcp_governance.adopt.rewiring import Plan, left_over, plan, rewired
 from pytest_mcp_governance.errors import ConfigurationError, GovernanceError
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.run.files import replace_file
-from pytest_mcp_governance.session.control import Recorder, RunResult
-from pytest_mcp_governance.session.settings import RecorderConfig
+from pytest_mcp_governance.run.standalone import Standalone, record
+from pytest_mcp_governance.session.control import RunResult
 
 NAME = "observe"  # of the one test that the evidence speaks of
 PLACEHOLDER = "{mcp_config}"
@@ -93,7 +90,7 @@ def prepare(wish: Wish) -> Plan:
     Raises:
         ConfigurationError: none, several, or one with no server that can be audited; or an unfinished `--in-place`.
     """
-    chosen = _chosen(wish)
+    chosen = configurations.choose(wish.configuration, wish.folder)
     if os.path.lexists(
         _backup(chosen.path)
     ):  # without --in-place too: what lies there leads to a recorder that is gone
@@ -118,9 +115,8 @@ def observe(wish: Wish, prepared: Plan, started: Callable[[Path], None]) -> Obse
     Raises:
         GovernanceError: the recorder could not start or did not last; what it recorded is kept.
     """
-    recorder = Recorder.start(_recorder_config(wish, prepared))
+    recorder = record(_standalone(wish, prepared))
     try:
-        _begin(recorder, wish)
         servers = {wire.name: wire.entry for wire in prepared.wires}
         gateway = recorder.open_gateway(servers=servers, agent=wish.agent, request=wish.request, idle_ok=False)
         text = rewired(prepared, cast("dict[str, list[str]]", gateway["commands"]), keep_unaudited=wish.keep_unaudited)
@@ -154,57 +150,22 @@ def observing(name: str, text: str) -> tuple[str, str]:
     return f"{name} (observed only)", changed
 
 
-def _chosen(wish: Wish) -> configurations.Configuration:
-    if wish.configuration is not None:
-        return configurations.read(wish.configuration)
-    found = configurations.find(wish.folder)
-    usable = [one for one in found if any(server.transport == "stdio" for server in one.servers)]
-    if len(usable) == 1:
-        return usable[0]
-    if not found:
-        raise ConfigurationError(f"there is no MCP configuration in {wish.folder}. Name one with --config.")
-    seen = ", ".join(os.path.relpath(one.path, wish.folder) for one in (usable or found))
-    raise ConfigurationError(
-        f"there are several MCP configurations here ({seen}): name the agent's with --config"
-        if usable
-        else f"no configuration here names a server that is started by a command ({seen})"
-    )
-
-
-def _recorder_config(wish: Wish, prepared: Plan) -> RecorderConfig:
-    run = f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
+def _standalone(wish: Wish, prepared: Plan) -> Standalone:
     unaudited = list(left_over(prepared)) if wish.keep_unaudited else []
-    return RecorderConfig(
-        run=run,
-        run_dir=wish.folder / ".mcp-governance" / "runs" / run,
-        segment="main",
-        rootdir=wish.folder,
-        main=True,
-        report_copy=wish.report,
-        controller_pid=os.getpid(),
+    policy = wish.policy if wish.policy is None or wish.enforce else observing(*wish.policy)
+    return Standalone(
+        name=NAME,
+        folder=wish.folder,
+        evidence=wish.folder / ".mcp-governance",
+        report=wish.report,
+        recorded_by="mcp-governance observe",
+        policies=(policy,) if policy is not None else (),
+        mode="enforce" if wish.enforce and policy is not None else None,
+        agent=wish.agent,
         signing_key=wish.signing_key,
-        env_secrets=wish.secrets,
-        environment=(("recorded by", "mcp-governance observe"),),
+        secrets=wish.secrets,
         keep_runs=0 if os.environ.get("CI") else 10,
         stated={"unaudited_servers": unaudited} if unaudited else {},
-    )
-
-
-def _begin(recorder: Recorder, wish: Wish) -> None:
-    collection = hashlib.sha256(f"{NAME}\n".encode()).hexdigest()
-    recorder.selection(selected=[NAME], unaudited=0, deselected=0, collection=collection)
-    sources: list[dict[str, str]] = []
-    if wish.policy is not None:
-        name, text = wish.policy if wish.enforce else observing(*wish.policy)
-        sources.append({"name": name, "kind": "file", "text": text})
-    recorder.start_test(
-        name=NAME,
-        nodeid=NAME,
-        attempt=1,
-        agent=wish.agent,
-        controls=(),
-        policies=sources,
-        mode="enforce" if wish.enforce and sources else None,
     )
 
 
@@ -327,18 +288,3 @@ def reaches(wish: Wish, prepared: Plan) -> bool:
     """Whether the command was told of the audited configuration in a way that it cannot but use."""
     original = prepared.configuration.path
     return wish.in_place or any(_pointed(argument, original, Path("x")) != argument for argument in wish.command[1:])
-
-
-def policy_source(path: Path | None, folder: Path) -> tuple[str, str] | None:
-    """The policy to judge by: the one named, else `governance.policy.yaml` in the folder, else none.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
-    chosen = path or folder / "governance.policy.yaml"
-    if path is None and not chosen.exists():
-        return None
-    try:
-        return chosen.name, chosen.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the policy {chosen} cannot be read: {type(error).__name__}") from None

@@ -16,6 +16,7 @@ _COMMANDS = (
     "completion",
     "countersign",
     "doctor",
+    "gateway",
     "init",
     "inventory",
     "keygen",

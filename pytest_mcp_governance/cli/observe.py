@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pytest_mcp_governance.adopt.observe import PLACEHOLDER, VARIABLE, Observed, Wish, policy_source, prepare, reaches
+from pytest_mcp_governance.adopt.observe import PLACEHOLDER, VARIABLE, Observed, Wish, prepare, reaches
 from pytest_mcp_governance.adopt.observe import observe as run
 from pytest_mcp_governance.adopt.rewiring import Plan
 from pytest_mcp_governance.cli.usage import KEY_VARIABLE, fail
@@ -18,6 +18,7 @@ from pytest_mcp_governance.evidence.safe_text import safe
 from pytest_mcp_governance.plugin import gate, terminal
 from pytest_mcp_governance.plugin.environment import secret_values
 from pytest_mcp_governance.policy.loader import load_policy
+from pytest_mcp_governance.run.standalone import policy_at
 
 _NOTHING = f"""\
 no call came through the recorder: nothing was observed.
@@ -100,7 +101,7 @@ def command(
             raise ConfigurationError(f"--out: {report} cannot be written: name a file in a folder that exists")
         if key is not None:
             load_signing_key(key, root=folder)
-        judged_by = policy_source(policy, folder)
+        judged_by = policy_at(policy, folder)
         if enforce and judged_by is None:
             raise ConfigurationError("--enforce needs a policy: write governance.policy.yaml or use --policy")
         if judged_by is not None:

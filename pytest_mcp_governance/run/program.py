@@ -30,6 +30,8 @@ _POLL_S = 0.02
 def main() -> int:
     """Run one recorder until its segment, or for main the run, is closed; return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; they tell the recorder to close
+    # So is what a service manager sends to all processes of a unit. No SIG_IGN: servers would inherit that.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         config = RecorderConfig.from_json(sys.stdin.readline())
         asyncio.run(_record_main(config) if config.main else _record_worker(config))

@@ -216,6 +216,10 @@ class Recorder:
         """What went wrong on a gateway's connections so far, in words."""
         return cast(list[str], self.call("failures", gateway=gateway))
 
+    def progress(self) -> dict[str, object]:
+        """How a long session stands: its open connections, and what went wrong on any since this was asked last."""
+        return cast(dict[str, object], self.call("progress"))
+
     def context(self, *, kind: str, text: str, agent: str) -> None:
         """Record what led to the calls that follow: a request, a prompt or a model's message."""
         self.call("context", kind=kind, text=text, agent=agent)

@@ -17,6 +17,7 @@ from pytest_mcp_governance.session.server import ServerSpec
 from pytest_mcp_governance.session.trial import Trial
 
 _SETTLE_S = 3.0
+_MOST_FAILURES = 1_000  # kept in memory; the records have all of them
 
 
 @dataclass(slots=True)
@@ -29,10 +30,19 @@ class Gateway:
     token_files: list[Path] = field(default_factory=list)
     relays: dict[Relay, "asyncio.Task[None]"] = field(default_factory=dict)
     closed: bool = False
+    failed: list[str] = field(default_factory=list)
 
     def failures(self) -> list[str]:
         """What went wrong on its connections, in words."""
-        return [relay.failure for relay in self.relays if relay.failure]
+        return [*self.failed, *(relay.failure for relay in self.relays if relay.failure)]
+
+    def ended(self, relay: Relay) -> str | None:
+        """Forget a connection but for what went wrong on it: an agent may come and go for days."""
+        if self.relays.pop(relay, None) is None or not relay.failure:
+            return None
+        if len(self.failed) < _MOST_FAILURES:
+            self.failed.append(relay.failure)
+        return relay.failure
 
 
 class Gateways:
@@ -51,6 +61,7 @@ class Gateways:
         self._by_id: dict[str, Gateway] = {}
         self._by_token: dict[str, tuple[Gateway, ServerSpec]] = {}
         self._connections = 0
+        self._news: list[str] = []
 
     def open(
         self, trial: Trial, servers: Mapping[str, Mapping[str, object]], agent: str
@@ -95,6 +106,9 @@ class Gateways:
         task = asyncio.create_task(relay.run())
         gateway.relays[relay] = task
         await asyncio.wait({task})
+        failure = gateway.ended(relay)
+        if failure is not None and len(self._news) < _MOST_FAILURES:
+            self._news.append(failure)
         return True
 
     async def close(self, gateway_id: str) -> list[str]:
@@ -114,9 +128,18 @@ class Gateways:
 
     async def close_all(self, trial: Trial | None = None) -> None:
         """Close the gateways of one test attempt, or all."""
-        for gateway in list(self._by_id.values()):
-            if trial is None or gateway.trial is trial:
-                await self.close(gateway.id)
+        ids = [gateway.id for gateway in self._by_id.values() if trial is None or gateway.trial is trial]
+        await asyncio.gather(*(self.close(id_) for id_ in ids))
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are now."""
+        return sum(len(gateway.relays) for gateway in self._by_id.values())
+
+    def news(self) -> list[str]:
+        """What went wrong on connections since this was asked last, in words."""
+        told, self._news = self._news, []
+        return told
 
     def failures(self, gateway_id: str) -> list[str]:
         """What went wrong on a gateway's connections so far, in words."""

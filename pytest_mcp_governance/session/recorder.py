@@ -191,6 +191,9 @@ class RecorderService:
     async def _op_failures(self, arguments: Mapping[str, object]) -> object:
         return self._gateways.failures(str(arguments["gateway"]))
 
+    async def _op_progress(self, arguments: Mapping[str, object]) -> object:
+        return {"connections": self._gateways.open_connections, "failures": self._gateways.news()}
+
     async def _op_context(self, arguments: Mapping[str, object]) -> object:
         fields = {
             "kind": arguments["kind"],

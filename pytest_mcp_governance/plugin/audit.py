@@ -1,15 +1,14 @@
 """`mcp_audit`: what a test asks of its audit. Every method is one question to the recorder.
 
-Decides nothing and keeps no evidence. Plain `with` on `connect()` is refused with the remedy.
+Decides nothing and keeps no evidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from pytest_mcp_governance.errors import ConfigurationError
 from pytest_mcp_governance.plugin.failures import Finding, Judgement
@@ -17,8 +16,7 @@ from pytest_mcp_governance.plugin.servers import choose
 from pytest_mcp_governance.plugin.views import Accesses, Calls
 
 if TYPE_CHECKING:
-    from mcp import ClientSession
-
+    from pytest_mcp_governance.plugin.connection import Callback, Connection
     from pytest_mcp_governance.session.control import Recorder
 
 _KINDS = ("request", "prompt", "model")
@@ -68,13 +66,34 @@ class Audit:
         return self._gateway(servers, agent, request, idle_ok)
 
     def connect(
-        self, server: str, agent: str | None = None, request: str | None = None, *, idle_ok: bool = False
+        self,
+        server: str,
+        agent: str | None = None,
+        request: str | None = None,
+        *,
+        idle_ok: bool = False,
+        sampling_callback: Callback | None = None,
+        elicitation_callback: Callback | None = None,
+        list_roots_callback: Callback | None = None,
+        logging_callback: Callback | None = None,
+        message_handler: Callback | None = None,
     ) -> Connection:
-        """An audited session of the installed MCP SDK with one server: `async with … as session`.
+        """An audited session with one server, of the installed MCP SDK.
 
-        Arguments and errors are those of `gateway`; ServerError where the server does not start.
+        `async with … as session` gives the SDK's ClientSession; plain `with` gives its sync façade, whose methods wait.
+        The callbacks are the SDK's, as `async def` or as plain functions. Other arguments and errors are those of
+        `gateway`; ServerError where the server does not start.
         """
-        return Connection(self._recorder, self._gateway((server,), agent, request, idle_ok), server)
+        from pytest_mcp_governance.plugin.connection import Connection
+
+        given = {
+            "sampling_callback": sampling_callback,
+            "elicitation_callback": elicitation_callback,
+            "list_roots_callback": list_roots_callback,
+            "logging_callback": logging_callback,
+            "message_handler": message_handler,
+        }
+        return Connection(self._recorder, self._gateway((server,), agent, request, idle_ok), server, given)
 
     def context(self, kind: Literal["request", "prompt", "model"], text: str, agent: str | None = None) -> None:
         """Record what led to the calls that follow: a request, a prompt, or a model's message.
@@ -222,46 +241,6 @@ class Gateway:
     def _entry(self, name: str) -> dict[str, object]:
         program, *args = self._commands[name]
         return {"command": program, "args": args}
-
-
-class Connection:
-    """An audited session about to be opened: `async with mcp_audit.connect("books") as session`."""
-
-    def __init__(self, recorder: Recorder, gateway: Gateway, server: str) -> None:
-        self._recorder = recorder
-        self._gateway = gateway
-        self._server = server
-        self._session: AbstractAsyncContextManager[ClientSession] | None = None
-
-    async def __aenter__(self) -> ClientSession:
-        from pytest_mcp_governance.session.client import connect
-
-        self._gateway.__enter__()
-        gateway = self._gateway.id
-        self._session = connect(self._gateway.command(self._server), diagnose=lambda: self._recorder.failures(gateway))
-        try:
-            return await self._session.__aenter__()
-        except BaseException as error:
-            self._gateway.__exit__(type(error), None, None)  # the error says already what the gateway would add
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> bool | None:
-        assert self._session is not None
-        try:
-            return await self._session.__aexit__(kind, error, tb)
-        finally:
-            self._gateway.__exit__(None, None, None)
-
-    def __enter__(self) -> NoReturn:
-        raise ConfigurationError(
-            "mcp_audit.connect() gives an asynchronous session: write `async with mcp_audit.connect(…)` in an async "
-            "test (with the anyio plugin or pytest-asyncio), or hand mcp_audit.gateway(…) to an agent"
-        )
-
-    def __exit__(self, *_: object) -> None:
-        """Never reached; `with` looks for it before it enters."""
 
 
 class ExpectedDenial:

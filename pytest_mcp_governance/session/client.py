@@ -3,8 +3,10 @@
 One of the two modules that import `mcp`, and only when a test connects. Works with SDK 1.26 and newer and with 2.x.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_mcp_governance.errors import ServerError
@@ -12,15 +14,45 @@ from pytest_mcp_governance.errors import ServerError
 if TYPE_CHECKING:
     from mcp import ClientSession
 
+Callback = Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What a session answers to its server, each an `async def` or a plain function with the SDK's own arguments.
+
+    A capability is declared to the server only where its callback is given.
+    """
+
+    sampling_callback: Callback | None = None
+    elicitation_callback: Callback | None = None
+    list_roots_callback: Callback | None = None
+    logging_callback: Callback | None = None
+    message_handler: Callback | None = None
+
+    def arguments(self, *, in_thread: bool) -> Mapping[str, Callable[..., Awaitable[object]]]:
+        """Those that are given, as keyword arguments of ClientSession.
+
+        Args:
+            in_thread: whether a plain function runs in a thread of its own, from where it may use a sync session.
+        """
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return {name: _awaitable(given, in_thread) for name, given in named.items() if given is not None}
+
 
 @asynccontextmanager
 async def connect(
-    command: Sequence[str], *, diagnose: Callable[[], Sequence[str]] = lambda: (), patience_s: float = 60.0
+    command: Sequence[str],
+    *,
+    callbacks: Mapping[str, Callable[..., Awaitable[object]]] | None = None,
+    diagnose: Callable[[], Sequence[str]] = lambda: (),
+    patience_s: float = 60.0,
 ) -> "AsyncIterator[ClientSession]":
     """Open an initialised client session over the recorder's pipe.
 
     Args:
         command: what `gateway().command(name)` gives.
+        callbacks: what `Callbacks.arguments` gives.
         diagnose: asked for what the recorder knows when the session cannot be opened.
         patience_s: how long the server may take to answer `initialize`.
 
@@ -32,10 +64,14 @@ async def connect(
     from mcp.client.stdio import stdio_client
 
     parameters = StdioServerParameters(command=command[0], args=list(command[1:]))
+    answers = dict(callbacks or {})
     opened = False
     raised_by_test: Exception | None = None
     try:
-        async with stdio_client(parameters) as (read, write), ClientSession(read, write) as session:
+        async with (
+            stdio_client(parameters) as (read, write),
+            ClientSession(read, write, **answers) as session,  # type: ignore[arg-type]  # users' callbacks, as they are
+        ):
             with anyio.fail_after(patience_s):
                 await session.initialize()
             opened = True
@@ -55,6 +91,31 @@ async def connect(
         if shown is error:
             raise
         raise shown from None
+
+
+async def one_page(method: Callable[..., Awaitable[object]], cursor: str | None) -> object:
+    """One page of a listing, asked for in the one form that every SDK knows."""
+    from mcp.types import PaginatedRequestParams
+
+    return await (method() if cursor is None else method(params=PaginatedRequestParams(cursor=cursor)))
+
+
+def _awaitable(callback: Callback, in_thread: bool) -> Callable[..., Awaitable[object]]:
+    async def call(*args: object, **kwargs: object) -> object:
+        from functools import partial
+
+        import anyio.to_thread
+
+        if in_thread and not _is_async(callback):
+            return await anyio.to_thread.run_sync(partial(callback, *args, **kwargs))
+        answer = callback(*args, **kwargs)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return call
+
+
+def _is_async(callback: Callback) -> bool:
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)
 
 
 def _what_happened(error: BaseException, patience_s: float) -> str:

@@ -160,6 +160,16 @@ class Suite:
         }
         self.write("mcp.json", json.dumps({"mcpServers": servers}))
 
+    def declare_with_arguments(self, name: str, *args: str) -> None:
+        """Write an mcp.json that declares one of the tests' servers with arguments of its own."""
+        entry = {"command": sys.executable, "args": [str(SERVERS / f"{name}.py"), *args]}
+        self.write("mcp.json", json.dumps({"mcpServers": {name: entry}}))
+
+    def policy(self, *allowed: str) -> None:
+        """Write a policy that allows these tools."""
+        rules = [{"id": "READ", "allow": list(allowed)}]
+        self.write("governance.policy.yaml", json.dumps({"governance": 1, "policy": "inner", "rules": rules}))
+
     def test(self, body: str, name: str = "test_inner.py") -> None:
         self.write(name, f"import pytest\nfrom scripted import *\n\n{body}")
 

@@ -126,18 +126,6 @@ async def test_agent(mcp_audit):
     assert "delete_vendor" not in log.read_text()
 
 
-def test_plain_with_on_connect_says_what_to_write(suite: Suite):
-    suite.test("""
-def test_agent(mcp_audit):
-    with mcp_audit.connect("plain", agent="a"):
-        pass
-""")
-    ended = suite.run()
-    assert ended.status == 1
-    assert "write `async with mcp_audit.connect(" in ended.text
-    assert "audit.py" not in ended.text
-
-
 def test_a_gateway_for_nobody_says_how_to_name_the_agent(suite: Suite):
     suite.test("""
 def test_agent(mcp_audit):

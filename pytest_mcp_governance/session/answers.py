@@ -9,6 +9,7 @@ from pytest_mcp_governance.session.wire import Message, Request
 
 DENIED = -32001
 INVALID_REQUEST = -32600
+INTERNAL_ERROR = -32603
 
 
 def refusal(message: Message, text: str) -> bytes | None:
@@ -32,6 +33,14 @@ def refusal(message: Message, text: str) -> bytes | None:
 def replacement(request: Request, text: str) -> bytes:
     """What the asking side gets in the place of a withheld answer to its `request`."""
     return _refuse(request.event.method or "", request.id, text)
+
+
+def failure(request: Request, text: str) -> bytes:
+    """What the asking side gets where its forwarded `request` finds no answer: a JSON-RPC error, for a call too.
+
+    Unlike a refusal it says nothing to the model: nobody knows whether the call had its effect.
+    """
+    return _encode(_error(request.id, INTERNAL_ERROR, text))
 
 
 def _refuse(method: str, id_: int | str, text: str) -> bytes:

@@ -5,7 +5,7 @@ evidence package's; how bytes reach the agent or the server is the transport's, 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pytest_mcp_governance.policy.engine import Decision
 from pytest_mcp_governance.policy.events import Event
@@ -13,7 +13,7 @@ from pytest_mcp_governance.session import answers
 from pytest_mcp_governance.session.screens import Screens
 from pytest_mcp_governance.session.scribe import Connection, Scribe
 from pytest_mcp_governance.session.trial import Call, Trial
-from pytest_mcp_governance.session.wire import Direction, Exchange, Message
+from pytest_mcp_governance.session.wire import Direction, Exchange, Message, Request, opposite
 
 Send = Callable[[bytes, Direction], Awaitable[None]]
 
@@ -43,6 +43,7 @@ class Conversation:
         *,
         problems: Sequence[str] = (),
         exchange: Exchange | None = None,
+        at: Mapping[str, object] | None = None,
     ) -> None:
         """Take one message: record it, judge it, and pass it on or refuse it.
 
@@ -53,15 +54,16 @@ class Conversation:
                 or what the recorder says in its place or in answer to it.
             problems: what the transport itself found ambiguous, such as headers that contradict the body.
             exchange: the requests under way that an answer may belong to; the connection's own where none is given.
+            at: what the transport adds to the message's record, such as the HTTP request that brought it.
 
         Raises:
             LedgerWriteError: it could not be recorded, and was not passed on.
         """
         exchange = exchange if exchange is not None else self.exchange
         message = exchange.classify(raw, direction, problems)
-        ref = self.scribe.message(message)
-        at = self.connection
-        event = message.event(ref, conn=at.id, server=at.server, agent=at.agent)
+        ref = self.scribe.message(message, at)
+        connection = self.connection
+        event = message.event(ref, conn=connection.id, server=connection.server, agent=connection.agent)
         asked = message.request.event if message.request else None
         decision = self._trial.decide(event, asked)
         self.scribe.learn(message)
@@ -69,13 +71,32 @@ class Conversation:
         if message.request is not None:
             await self._answered(message, ref, exchange)
         if self.screens is not None and message.tool is not None and message.parsed.kind == "request":
-            await self.screens.before(self._trial, ref, at.agent)
+            await self.screens.before(self._trial, ref, connection.agent)
         if decision.effect == "forward":
             exchange.asked(message, ref, event)
             self._forwarded_ns[ref] = time.monotonic_ns()
             await send(raw, direction)
         else:
             await self._refuse(message, ref, decision, send)
+
+    async def fail(self, request: Request, text: str, send: Send, *, exchange: Exchange | None = None) -> None:
+        """Tell whoever asked that a request that was passed on gets no answer.
+
+        Args:
+            request: what was asked.
+            text: why, in words of the recorder's own.
+            send: as for `receive`.
+            exchange: as for `receive`.
+
+        Raises:
+            LedgerWriteError: it could not be recorded, and was not said.
+        """
+        event = request.event
+        towards = opposite(event.direction)
+        (exchange if exchange is not None else self.exchange).answered(towards, request)
+        answer = answers.failure(request, text)
+        self.scribe.synthesised(answer, towards, method=event.method, tool=event.tool, ref=event.ref)
+        await send(answer, towards)
 
     async def _answered(self, message: Message, ref: str, exchange: Exchange) -> None:
         request = message.request
@@ -93,10 +114,10 @@ class Conversation:
             towards = message.direction
         else:
             answer = answers.refusal(message, text)
-            towards = "s2c" if message.direction == "c2s" else "c2s"
+            towards = opposite(message.direction)
         if answer is None:
             return
-        self.scribe.synthesised(answer, towards, message, ref)
+        self.scribe.synthesised(answer, towards, method=message.method, tool=message.tool, ref=ref)
         await send(answer, towards)
 
     def _note_call(self, message: Message, event: Event, decision: Decision) -> None:

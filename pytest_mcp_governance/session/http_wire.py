@@ -15,6 +15,7 @@ MAX_HEAD_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
 _IDLE_S = 120.0
 _BODY_S = 60.0
+_LINGER_S = 0.5
 
 
 class Refused(Exception):
@@ -109,6 +110,18 @@ class AgentConnection:
         if body:
             await self.send(body)
         await self.finish()
+
+    async def refuse(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer a request that was perhaps not read whole, and end the connection."""
+        if self.started or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.close()
+            return
+        await self.answer(status, (*headers, (b"connection", b"close")), body)
+        # Closing over bytes that were not read would reset the connection, and the agent might not see the answer.
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(_LINGER_S):
+                while await self._reader.read(_READ_BYTES):
+                    pass
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send status and headers; without a content length the body is sent in chunks as it comes."""

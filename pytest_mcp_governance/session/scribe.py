@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytest_mcp_governance.errors import LedgerWriteError
@@ -90,8 +91,8 @@ class Scribe:
             bound = {"sha256": self._trial.commit_blob(data), "ref": ref, "agent": self._at.agent}
             self._trial.record("blob", fields | bound)
 
-    def message(self, message: Message) -> str:
-        """Record a received message as it came; return its ref."""
+    def message(self, message: Message, at: Mapping[str, object] | None = None) -> str:
+        """Record a received message as it came; return its ref. `at` are fields of its transport."""
         fields: dict[str, object] = {
             "direction": message.direction,
             "kind": "invalid" if message.problems else message.parsed.kind,
@@ -108,10 +109,10 @@ class Scribe:
             fields["ref"] = message.request.ref
         if message.problems:
             fields["problems"] = list(message.problems)
-        return self._trial.record("msg", fields | _wire(message.raw))
+        return self._trial.record("msg", fields | dict(at or {}) | _wire(message.raw))
 
-    def synthesised(self, raw: bytes, direction: Direction, message: Message, ref: str) -> None:
-        """Record a message that the recorder made itself, in answer to or in the place of `message`."""
+    def synthesised(self, raw: bytes, direction: Direction, *, method: str | None, tool: str | None, ref: str) -> None:
+        """Record a message that the recorder made itself, in answer to or in the place of the one with `ref`."""
         fields: dict[str, object] = {
             "direction": direction,
             "kind": parse(raw).kind,
@@ -122,7 +123,7 @@ class Scribe:
             "origin": "synthesised",
             "ref": ref,
         }
-        self._trial.record("msg", fields | _names(message.method, message.tool) | _wire(raw))
+        self._trial.record("msg", fields | _names(method, tool) | _wire(raw))
 
     def session(self, state: str) -> None:
         """Record that the connection opened or closed."""
@@ -136,6 +137,12 @@ class Scribe:
             "command_sha256": self._at.digest,
         }
         self._trial.record("session", fields | (self.facts.fields() if state == "closed" else {}))
+
+    def exchange(self, state: str, fields: Mapping[str, object]) -> str:
+        """Record a step of an HTTP exchange on this connection; return its ref."""
+        at = self._at
+        where = {"conn": at.id, "gateway": at.gateway, "transport": at.transport, "server": at.server}
+        return self._trial.record("session", {"state": state, **where, "agent": at.agent, **fields})
 
     def lost(self, reason: str) -> None:
         """Record that the recorder itself may have lost something on this connection."""

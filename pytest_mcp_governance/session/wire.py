@@ -5,7 +5,7 @@ Knows lines, ids and methods; leaves parsing to `strict`, decisions to the polic
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -109,7 +109,12 @@ class Message:
 class Exchange:
     """The requests under way on one connection, by direction and id: both sides count from 0 independently."""
 
-    _pending: dict[tuple[Direction, str, int | str], Request] = field(default_factory=dict)
+    _pending: dict[tuple[Direction, int, str, int | str], Request] = field(default_factory=dict)
+    _scope: int = 0
+
+    def within(self, scope: int) -> "HttpExchange":
+        """The part of it that one HTTP request brings; a `scope` other than 0 is for ids that other agents use too."""
+        return HttpExchange(self._pending, scope)
 
     def classify(self, raw: bytes, direction: Direction, problems: Sequence[str] = ()) -> Message:
         """Parse `raw` and find the request that it answers; `problems` are what its transport found already."""
@@ -121,7 +126,7 @@ class Exchange:
         request: Request | None = None
         if "method" not in fields and id_ is not None:
             # An answer with problems still ends the wait for it: whoever asked must hear that it was refused.
-            request = self._pending.get(self._key(_opposite(direction), id_))
+            request = self._pending.get(self._key(opposite(direction), id_))
             if request is None:
                 found_problems.append("unknown-id")
         if parsed.kind == "request" and id_ is not None and self._key(direction, id_) in self._pending:
@@ -144,16 +149,51 @@ class Exchange:
 
     def answered(self, direction: Direction, request: Request) -> None:
         """Forget the request that was answered in `direction`."""
-        self._pending.pop(self._key(_opposite(direction), request.id), None)
+        self._pending.pop(self._key(opposite(direction), request.id), None)
 
     @property
     def open_requests(self) -> tuple[Request, ...]:
         """Requests that nobody has answered."""
         return tuple(self._pending.values())
 
-    @staticmethod
-    def _key(direction: Direction, id_: int | str) -> tuple[Direction, str, int | str]:
-        return direction, type(id_).__name__, id_
+    def _key(self, direction: Direction, id_: int | str) -> tuple[Direction, int, str, int | str]:
+        # What a server asks is answered by another HTTP request than the one on which it asked.
+        return direction, self._scope if direction == "c2s" else 0, type(id_).__name__, id_
+
+
+@dataclass(slots=True)
+class HttpExchange(Exchange):
+    """The requests under way as one HTTP request sees them, and the one that it brought itself.
+
+    Attributes:
+        brought: the request in its body, once that was passed on; None before, and for any other body.
+        failed: its answer has an HTTP status of failure. An error in it answers the request whatever id it has: servers
+            write null, or a name, where they have not looked at the request.
+    """
+
+    brought: Request | None = None
+    failed: bool = False
+
+    def classify(self, raw: bytes, direction: Direction, problems: Sequence[str] = ()) -> Message:
+        message = Exchange.classify(self, raw, direction, problems)
+        brought = self.brought
+        if not self.failed or direction == "c2s" or brought is None or message.parsed.kind != "error":
+            return message
+        if message.request is not None or not self.waits:
+            return message
+        left = tuple(problem for problem in message.problems if problem != "unknown-id")
+        return replace(message, request=brought, method=brought.event.method, tool=brought.event.tool, problems=left)
+
+    def asked(self, message: Message, ref: str, event: Event) -> Request | None:
+        request = Exchange.asked(self, message, ref, event)
+        if message.direction == "c2s":
+            self.brought = request
+        return request
+
+    @property
+    def waits(self) -> bool:
+        """Whether the request that it brought has no answer yet."""
+        return self.brought is not None and self._pending.get(self._key("c2s", self.brought.id)) is self.brought
 
 
 def plain_method(method: str | None) -> str | None:
@@ -172,7 +212,8 @@ def _is_name(text: str) -> bool:
     return mask(text) == text
 
 
-def _opposite(direction: Direction) -> Direction:
+def opposite(direction: Direction) -> Direction:
+    """The way back."""
     return "s2c" if direction == "c2s" else "c2s"
 
 

@@ -101,7 +101,9 @@ class _Gathered:
             case "policy":
                 self._take_policy(at, record)
             case "session":
-                self.sessions[f.string(record, "server")].append(record)
+                # The steps of HTTP exchanges are evidence for whoever reads the ledger, and say nothing about a server.
+                if f.string(record, "state") in ("opened", "closed"):
+                    self.sessions[f.string(record, "server")].append(record)
             case "selection":
                 self.selection = Selection(
                     f.strings(record, "selected"),

@@ -204,7 +204,7 @@ class Recorder:
     def open_gateway(
         self, *, servers: Mapping[str, Mapping[str, object]], agent: str, request: str | None, idle_ok: bool
     ) -> dict[str, object]:
-        """Open a gateway; return its id (`gateway`) and the command for each server (`commands`)."""
+        """Open a gateway; return its id (`gateway`) and for each server its command (`commands`) or URL (`urls`)."""
         result = self.call("open_gateway", servers=dict(servers), agent=agent, request=request, idle_ok=idle_ok)
         return cast(dict[str, object], result)
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_mcp_governance.session import shim
+from pytest_mcp_governance.session.http_channel import Channel
+from pytest_mcp_governance.session.http_front import HttpFront
+from pytest_mcp_governance.session.http_server import HttpServer
 from pytest_mcp_governance.session.relay import Relay
 from pytest_mcp_governance.session.scribe import Connection
 from pytest_mcp_governance.session.server import ServerSpec
@@ -29,12 +32,14 @@ class Gateway:
     trial: Trial
     token_files: list[Path] = field(default_factory=list)
     relays: dict[Relay, "asyncio.Task[None]"] = field(default_factory=dict)
+    channels: list[Channel] = field(default_factory=list)
     closed: bool = False
     failed: list[str] = field(default_factory=list)
 
     def failures(self) -> list[str]:
         """What went wrong on its connections, in words."""
-        return [*self.failed, *(relay.failure for relay in self.relays if relay.failure)]
+        over_http = (text for channel in self.channels for text in channel.failures)
+        return [*self.failed, *(relay.failure for relay in self.relays if relay.failure), *over_http]
 
     def ended(self, relay: Relay) -> str | None:
         """Forget a connection but for what went wrong on it: an agent may come and go for days."""
@@ -52,31 +57,55 @@ class Gateways:
         folder: short private folder for token files.
         socket_path: the recorder's socket.
         root: where relative paths of server entries start.
+        front: where agents reach the servers that have a URL.
     """
 
-    def __init__(self, folder: Path, socket_path: str, root: Path) -> None:
+    def __init__(self, folder: Path, socket_path: str, root: Path, front: HttpFront) -> None:
         self._folder = folder
         self._socket_path = socket_path
         self._root = root
+        self._front = front
         self._by_id: dict[str, Gateway] = {}
         self._by_token: dict[str, tuple[Gateway, ServerSpec]] = {}
         self._connections = 0
         self._news: list[str] = []
 
-    def open(
+    async def open(
         self, trial: Trial, servers: Mapping[str, Mapping[str, object]], agent: str
-    ) -> tuple[Gateway, dict[str, list[str]]]:
-        """Make a gateway and, for each server, the command that an agent starts instead of the server's own.
+    ) -> tuple[Gateway, dict[str, list[str]], dict[str, str]]:
+        """Make a gateway; return it and, for each server, what an agent uses in its place: a command, or a URL.
 
         Raises:
-            ConfigurationError: a server's entry is wrong or its command is missing.
+            ConfigurationError: a server's entry is wrong, its command is missing, or no port can be had.
         """
-        specs = [ServerSpec.from_mapping(name, entry, self._root) for name, entry in servers.items()]
+        by_url = [HttpServer.from_mapping(name, entry) for name, entry in servers.items() if "url" in entry]
+        specs = [ServerSpec.from_mapping(name, e, self._root) for name, e in servers.items() if "url" not in e]
         for spec in specs:
             spec.require_command()
+        for server in by_url:
+            server.require_certificates()
+        if by_url:
+            await self._front.open()
         gateway = Gateway(f"g{len(self._by_id) + 1}", agent, trial)
         self._by_id[gateway.id] = gateway
-        return gateway, {spec.name: self._admit(gateway, spec) for spec in specs}
+        commands = {spec.name: self._admit(gateway, spec) for spec in specs}
+        return gateway, commands, {server.name: self._admit_to(gateway, server) for server in by_url}
+
+    def _admit_to(self, gateway: Gateway, server: HttpServer) -> str:
+        channel = Channel(server, gateway.trial, self._front.seal, lambda: self._connection(gateway, server))
+        gateway.channels.append(channel)
+        return self._front.admit(channel)
+
+    def _connection(self, gateway: Gateway, server: ServerSpec | HttpServer) -> Connection:
+        self._connections += 1
+        return Connection(
+            id=f"c{self._connections}",
+            gateway=gateway.id,
+            agent=gateway.agent,
+            server=server.name,
+            digest=server.digest,
+            transport=server.transport,
+        )
 
     def _admit(self, gateway: Gateway, spec: ServerSpec) -> list[str]:
         token = secrets.token_urlsafe(24)
@@ -93,16 +122,7 @@ class Gateways:
         if admitted is None or admitted[0].closed:
             return False
         gateway, spec = admitted
-        self._connections += 1
-        connection = Connection(
-            id=f"c{self._connections}",
-            gateway=gateway.id,
-            agent=gateway.agent,
-            server=spec.name,
-            digest=spec.digest,
-            transport=spec.transport,
-        )
-        relay = Relay(connection, spec, gateway.trial, reader, writer)
+        relay = Relay(self._connection(gateway, spec), spec, gateway.trial, reader, writer)
         task = asyncio.create_task(relay.run())
         gateway.relays[relay] = task
         await asyncio.wait({task})
@@ -118,6 +138,9 @@ class Gateways:
             gateway.closed = True
             for path in gateway.token_files:
                 path.unlink(missing_ok=True)
+            for channel in gateway.channels:
+                self._front.dismiss(channel)
+            await asyncio.gather(*(channel.close() for channel in gateway.channels))
             running = {task for task in gateway.relays.values() if not task.done()}
             if running:
                 _, late = await asyncio.wait(running, timeout=_SETTLE_S)

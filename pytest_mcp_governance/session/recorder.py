@@ -22,6 +22,8 @@ from pytest_mcp_governance.policy.engine import Judge
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.session.desk import MainDesk
 from pytest_mcp_governance.session.gateways import Gateways
+from pytest_mcp_governance.session.http_front import HttpFront
+from pytest_mcp_governance.session.http_server import HttpServer
 from pytest_mcp_governance.session.processes import is_alive
 from pytest_mcp_governance.session.resolve import FileResolver
 from pytest_mcp_governance.session.rpc import LINE_LIMIT_BYTES, Link, answer
@@ -51,7 +53,8 @@ class RecorderService:
         self._folder = Path(tempfile.mkdtemp(prefix="mcpg-", dir="/tmp" if os.path.isdir("/tmp") else None))
         self._socket = str(self._folder / "s")
         self._token = secrets.token_urlsafe(24)
-        self._gateways = Gateways(self._folder, self._socket, config.rootdir)
+        self._front = HttpFront(self._turned_away)
+        self._gateways = Gateways(self._folder, self._socket, config.rootdir, self._front)
         self._resolver = FileResolver(config.rootdir)
         self._secrets = set(config.env_secrets)
         self._trial: Trial | None = None
@@ -74,6 +77,7 @@ class RecorderService:
         finally:
             ticking.cancel()
             server.close()
+            self._front.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,6 +95,16 @@ class RecorderService:
             pass  # the other side is gone, or the full disk is reported where the plugin asks next
         finally:
             writer.close()
+
+    def _turned_away(self, facts: Mapping[str, object]) -> None:
+        """Record an HTTP request that was not admitted, in the test that is running."""
+        clear = ("status", "method")
+        said = {k: v if k in clear else Committed(v) for k, v in facts.items()}
+        fields = {"state": "refused", "transport": "http", **said}
+        if self._trial is not None:
+            self._trial.record("session", fields)
+        else:
+            self._segment.append("session", fields)
 
     async def _perform(self, operation: str, arguments: Mapping[str, object]) -> object:
         handler: Operation | None = getattr(self, f"_op_{operation}", None)
@@ -163,13 +177,13 @@ class RecorderService:
         trial = self._current()
         servers = cast(dict[str, dict[str, object]], arguments["servers"])
         agent = str(arguments["agent"])
-        gateway, commands = self._gateways.open(trial, servers, agent)
+        gateway, commands, urls = await self._gateways.open(trial, servers, agent)
         await self._learn_secrets(servers)
         label = f"agent {agent} to {', '.join(servers)}"
         trial.judge.gateway_opened(gateway.id, bool(arguments.get("idle_ok")), label=label)
         if arguments.get("request"):
             await self._op_context({"kind": "request", "text": arguments["request"], "agent": agent})
-        return {"gateway": gateway.id, "commands": commands}
+        return {"gateway": gateway.id, "commands": commands, "urls": urls}
 
     async def _learn_secrets(self, servers: Mapping[str, Mapping[str, object]]) -> None:
         found = {
@@ -177,7 +191,11 @@ class RecorderService:
             for entry in servers.values()
             for name, value in cast(dict[str, str], entry.get("env") or {}).items()
             if len(value) >= 8 and any(part in name.upper() for part in _SECRET_NAME)
-        } - self._secrets
+        }
+        for name, entry in servers.items():
+            if "url" in entry:
+                found |= HttpServer.from_mapping(name, entry).credentials
+        found -= self._secrets
         if found:
             self._secrets |= found
             if self._link is not None:

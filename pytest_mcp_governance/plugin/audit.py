@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_mcp_governance.session.control import Recorder
 
 _KINDS = ("request", "prompt", "model")
-_GatewayOpener = Callable[[], "tuple[str, dict[str, list[str]]]"]
+_GatewayOpener = Callable[[], "tuple[str, dict[str, list[str]], dict[str, str]]"]
 
 
 class Audit:
@@ -151,10 +151,11 @@ class Audit:
         if name not in self._agents:
             self._agents.append(name)
 
-        def opened() -> tuple[str, dict[str, list[str]]]:
+        def opened() -> tuple[str, dict[str, list[str]], dict[str, str]]:
             self._live()
             reply = recorder.open_gateway(servers=chosen, agent=name, request=request, idle_ok=idle_ok)
-            return str(reply["gateway"]), cast("dict[str, list[str]]", reply["commands"])
+            urls = cast("dict[str, str]", reply["urls"])
+            return str(reply["gateway"]), cast("dict[str, list[str]]", reply["commands"]), urls
 
         gateway = Gateway(recorder, opened, name)
         self._gateways.append(gateway)
@@ -187,16 +188,17 @@ class Gateway:
         self._opened = opened
         self._id: str | None = None
         self._commands: dict[str, list[str]] = {}
+        self._urls: dict[str, str] = {}
         self.agent = agent
         self.failures: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Gateway: agent {self.agent!r}, {len(self._commands)} servers>"
+        return f"<Gateway: agent {self.agent!r}, {len(self._commands) + len(self._urls)} servers>"
 
     def __enter__(self) -> Self:
         if self._id is not None:
             raise ConfigurationError("this gateway has been opened before; ask mcp_audit.gateway() for a new one")
-        self._id, self._commands = self._opened()
+        self._id, self._commands, self._urls = self._opened()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -214,31 +216,67 @@ class Gateway:
 
     @property
     def config(self) -> dict[str, dict[str, dict[str, object]]]:
-        """`{"mcpServers": {name: {"command", "args"}}}`, the form that most agents read."""
+        """`{"mcpServers": {name: {"command", "args"} or {"type", "url"}}}`, the form that most agents read."""
         return {"mcpServers": {name: self._entry(name) for name in self._names()}}
 
     @property
     def servers(self) -> dict[str, dict[str, object]]:
-        """`{name: {"command", "args", "transport": "stdio"}}`, the form that langchain-mcp-adapters reads."""
-        return {name: {**self._entry(name), "transport": "stdio"} for name in self._names()}
+        """`{name: {"command", "args", "transport": "stdio"} or {"url", "transport": "streamable_http" or "sse"}}`.
+
+        The form that langchain-mcp-adapters reads.
+        """
+        kinds = {"stdio": "stdio", "http": "streamable_http", "sse": "sse"}
+        found = {}
+        for name in self._names():
+            entry = self._entry(name)
+            kind = str(entry.pop("type", "stdio"))
+            found[name] = {**entry, "transport": kinds[kind]}
+        return found
 
     def command(self, name: str) -> list[str]:
-        """The command and arguments that an agent runs in the place of one server.
+        """The command and arguments that an agent runs in the place of one server that has a command.
 
         Raises:
-            ConfigurationError: the gateway is not open or does not serve `name`.
+            ConfigurationError: the gateway is not open, does not serve `name`, or reaches it by URL.
         """
-        if name not in self._names():
+        self._require(name)
+        if name not in self._commands:
+            # A recorder that bridged would hide what an agent does over the transport that it uses in production.
             raise ConfigurationError(
-                f"this gateway serves no server named {name!r}; it serves {', '.join(sorted(self._commands))}"
+                f"server {name!r} is reached by URL: give the agent gw.url({name!r}). The recorder keeps the "
+                "transport of a server; for a command, declare one in mcp.json"
             )
         return list(self._commands[name])
 
+    def url(self, name: str) -> str:
+        """The URL that an agent uses in the place of one server that is reached over HTTP.
+
+        Its path holds the agent's token: whoever has it speaks as the agent.
+
+        Raises:
+            ConfigurationError: the gateway is not open, does not serve `name`, or starts it by a command.
+        """
+        self._require(name)
+        if name not in self._urls:
+            raise ConfigurationError(
+                f"server {name!r} is started by a command: give the agent gw.command({name!r}). The recorder keeps the "
+                "transport of a server; for a URL, run the server over HTTP and declare its url in mcp.json"
+            )
+        return self._urls[name]
+
+    def _require(self, name: str) -> None:
+        if name not in self._names():
+            raise ConfigurationError(
+                f"this gateway serves no server named {name!r}; it serves {', '.join(sorted(self._names()))}"
+            )
+
     def _names(self) -> tuple[str, ...]:
         assert self.id
-        return tuple(self._commands)
+        return (*self._commands, *self._urls)
 
     def _entry(self, name: str) -> dict[str, object]:
+        if name in self._urls:
+            return {"type": "sse" if self._urls[name].endswith("/sse") else "http", "url": self._urls[name]}
         program, *args = self._commands[name]
         return {"command": program, "args": args}
 

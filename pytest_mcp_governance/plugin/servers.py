@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pytest_mcp_governance.errors import ConfigurationError
@@ -30,7 +30,7 @@ def read_servers(path: Path, environ: Mapping[str, str]) -> dict[str, Server]:
         environ: where `${VAR}` and `${VAR:-default}` take their values.
 
     Returns:
-        name -> {"command", "args", "env", "cwd"}.
+        name -> {"command", "args", "env", "cwd"}, or {"url", "headers", "type"} for a server over HTTP.
 
     Raises:
         ConfigurationError: unreadable file or JSON, no `mcpServers`, a bad name, no command, wrong types.
@@ -50,8 +50,7 @@ def read_servers(path: Path, environ: Mapping[str, str]) -> dict[str, Server]:
             f'{path.name} has no object "mcpServers"; expected {{"mcpServers": {{"name": {{"command": …}}}}}}'
         )
     return {
-        name: dict(entry) if _has_url_only(entry) else _server(name, entry, path.parent, path.name, environ)
-        for name, entry in document["mcpServers"].items()
+        name: _server(name, entry, path.parent, path.name, environ) for name, entry in document["mcpServers"].items()
     }
 
 
@@ -102,6 +101,8 @@ def _server(name: object, entry: object, folder: Path, source: str, environ: Map
     where = f"{source}: server {name!r}"
     if not isinstance(entry, Mapping):
         raise ConfigurationError(f"{where} must be an object, got {type(entry).__name__}")
+    if "url" in entry:
+        return _by_url(where, entry, environ)
     if "command" not in entry:
         raise ConfigurationError(f"{where} has no command{_instead(entry)}")
     command, args, env, cwd = entry["command"], entry.get("args") or [], entry.get("env") or {}, entry.get("cwd")
@@ -121,15 +122,27 @@ def _server(name: object, entry: object, folder: Path, source: str, environ: Map
     }
 
 
-def _has_url_only(entry: object) -> bool:
-    """Whether an entry names a server that is not audited yet; it stops only the tests that ask for it."""
-    return isinstance(entry, dict) and "command" not in entry and "url" in entry
+def _by_url(where: str, entry: Mapping[str, object], environ: Mapping[str, str]) -> Server:
+    """An entry of a server that is reached over HTTP. Its values can be secret, so no message shows one."""
+    if "command" in entry:
+        raise ConfigurationError(f"{where} has both a command and a url; it is started, or it is reached")
+    url, headers = entry["url"], entry.get("headers") or {}
+    kind = entry.get("type", entry.get("transport"))
+    if not isinstance(url, str) or not url:
+        raise ConfigurationError(f"{where}: url must be a text that is not empty, got {_kind(url)}")
+    if not isinstance(headers, Mapping) or not all(isinstance(t, str) for pair in headers.items() for t in pair):
+        raise ConfigurationError(f"{where}: headers must be an object of texts, got {_stranger(headers)}")
+    if kind is not None and not isinstance(kind, str):
+        raise ConfigurationError(f"{where}: type must be a text, got {_kind(kind)}")
+    server: Server = {
+        "url": _expand(url, environ),
+        "headers": {key: _expand(value, environ) for key, value in headers.items()},
+    }
+    return server if kind is None else server | {"type": kind}
 
 
 def _instead(entry: Mapping[str, object]) -> str:
-    """What an entry without a command has in its place; keys only, because values can be secret."""
-    if "url" in entry:
-        return " (servers over HTTP are not audited yet; only stdio is)"
+    """What an entry without a command or a url has in its place; keys only, because values can be secret."""
     keys = [str(key) for key in entry]
     if not keys:
         return "; it is empty"
@@ -162,15 +175,18 @@ def _expand(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _check_variables(name: str, server: Server) -> None:
-    args, env = server["args"], server["env"]
-    assert isinstance(args, list) and isinstance(env, dict)
-    for text in (server["command"], *args, *env.values(), server["cwd"]):
+    for text in _texts(server):
         for match in _VARIABLE.finditer(str(text)):
             if match[1] not in _RECORDERS_OWN:
                 raise ConfigurationError(
                     f"server {name!r} needs the environment variable {match[1]}, which is not set; set it, or "
                     f"write ${{{match[1]}:-default}}"
                 )
+
+
+def _texts(server: Server) -> Iterator[object]:
+    for value in server.values():
+        yield from value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
 
 
 def _nothing_declared(folder: Path) -> str:

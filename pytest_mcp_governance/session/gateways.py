@@ -92,7 +92,9 @@ class Gateways:
         return gateway, commands, {server.name: self._admit_to(gateway, server) for server in by_url}
 
     def _admit_to(self, gateway: Gateway, server: HttpServer) -> str:
-        channel = Channel(server, gateway.trial, self._front.seal, lambda: self._connection(gateway, server))
+        channel = Channel(
+            server, gateway.trial, self._front.seal, lambda: self._connection(gateway, server), self._note
+        )
         gateway.channels.append(channel)
         return self._front.admit(channel)
 
@@ -127,8 +129,8 @@ class Gateways:
         gateway.relays[relay] = task
         await asyncio.wait({task})
         failure = gateway.ended(relay)
-        if failure is not None and len(self._news) < _MOST_FAILURES:
-            self._news.append(failure)
+        if failure is not None:
+            self._note(failure)
         return True
 
     async def close(self, gateway_id: str) -> list[str]:
@@ -158,6 +160,10 @@ class Gateways:
     def open_connections(self) -> int:
         """How many connections there are now."""
         return sum(len(gateway.relays) for gateway in self._by_id.values())
+
+    def _note(self, failure: str) -> None:
+        if len(self._news) < _MOST_FAILURES:
+            self._news.append(failure)
 
     def news(self) -> list[str]:
         """What went wrong on connections since this was asked last, in words."""

@@ -21,6 +21,7 @@ from pytest_mcp_governance.session.trial import Trial
 SESSION_ID = b"mcp-session-id"
 _OF_ONE_MESSAGE = (b"mcp-method", b"mcp-name", b"last-event-id")
 _SETTLE_S = 3.0
+_MOST_FAILURES = 100
 
 
 @dataclass(eq=False, slots=True)
@@ -55,14 +56,23 @@ class Channel:
         trial: the test attempt that its messages belong to.
         seal: what stands in records for credentials.
         mint: makes the description of a new connection.
+        tell: told what went wrong, in words.
     """
 
-    def __init__(self, server: HttpServer, trial: Trial, seal: Seal, mint: Callable[[], Connection]) -> None:
+    def __init__(
+        self,
+        server: HttpServer,
+        trial: Trial,
+        seal: Seal,
+        mint: Callable[[], Connection],
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.server = server
         self.seal = seal
         self.failures: list[str] = []
         self._trial = trial
         self._mint = mint
+        self._tell_of = tell
         self._sessions: list[HttpSession] = []
         self._by_id: dict[bytes, HttpSession] = {}
         self._without_id: HttpSession | None = None
@@ -159,8 +169,9 @@ class Channel:
 
     def failed(self, text: str) -> None:
         """Note what went wrong, for whoever reads the test's result; the same thing once."""
-        if text not in self.failures:
+        if text not in self.failures and len(self.failures) < _MOST_FAILURES:
             self.failures.append(text)
+            self._tell_of(text)
 
     async def close(self) -> None:
         """Let answers arrive that are under way, cut what does not end, and record the end of every session."""

@@ -75,14 +75,16 @@ def test_a_variable_that_is_not_set_stops_only_the_test_that_needs_it(tmp_path: 
         choose(declared, ["b"], folder=tmp_path)
 
 
-def test_a_server_behind_a_url_stops_only_the_test_that_needs_it(tmp_path: Path):
+def test_a_server_behind_a_url_is_declared_with_its_headers(tmp_path: Path):
     path = tmp_path / "mcp.json"
-    path.write_text('{"mcpServers": {"a": {"command": "x"}, "b": {"url": "https://mcp.example/x"}}}')
-    declared = read_servers(path, {})
-    assert set(choose(declared, ["a"], folder=tmp_path)) == {"a"}
-    for names in (["b"], []):
-        with pytest.raises(ConfigurationError, match=r"'b' has no command .servers over HTTP are not audited yet"):
-            choose(declared, names, folder=tmp_path)
+    entry = '{"url": "https://mcp.example/x", "type": "sse", "headers": {"X-Key": "${LOGIN}"}}'
+    path.write_text('{"mcpServers": {"a": {"command": "x"}, "b": ' + entry + "}}")
+    declared = read_servers(path, {"LOGIN": "opened"})
+    assert set(choose(declared, [], folder=tmp_path)) == {"a", "b"}
+    given = {"url": "https://mcp.example/x", "type": "sse", "headers": {"X-Key": "opened"}}
+    assert choose(declared, ["b"], folder=tmp_path) == {"b": given}
+    with pytest.raises(ConfigurationError, match="server 'b' needs the environment variable LOGIN"):
+        choose(read_servers(path, {}), ["b"], folder=tmp_path)
 
 
 def test_no_servers_at_all_says_how_to_declare_one(tmp_path: Path):

@@ -13,7 +13,7 @@ from pytest_mcp_governance.session.control import Recorder
 from pytest_mcp_governance.session.settings import RecorderConfig
 
 from .conftest import begin
-from .over_http import NEWER, OLDER, READ_ONLY, Served, records, served
+from .over_http import NEWER, OLDER, READ_ONLY, records, served
 
 pytestmark = pytest.mark.anyio
 

@@ -57,7 +57,7 @@ class Part:
 
     def recipe(self) -> str:
         """Digest of all that decides the folder's content; the path counts, as scripts in it hold it."""
-        digest = hashlib.sha256(f"{self.folder} {sys.version_info[:2]}".encode())
+        digest = hashlib.sha256(f"{self.folder.resolve()} {sys.version_info[:2]}".encode())
         for pin in self.pins:
             digest.update((PINS / pin).read_bytes())
         return digest.hexdigest()

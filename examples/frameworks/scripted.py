@@ -1,0 +1,55 @@
+"""What a model would decide, scripted: it tries to write, reads instead when it is refused, and reports both.
+
+Knows no framework. A framework's own model class asks `Script.decide` for the next step and hands it the text that
+reached the model, so a denial that the framework swallows or turns into an exception does not go unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DENIED = "Denied by governance rule DEFAULT-DENY"
+REQUEST = "Put 'paid' into the note. If you may not, tell me what it says."
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call that the model decided on."""
+
+    tool: str
+    arguments: dict[str, str]
+
+
+@dataclass(slots=True)
+class Script:
+    """One run of the model.
+
+    Args:
+        note: the file that it works on.
+        seen: the texts that reached it, in order; filled as it runs.
+    """
+
+    note: Path
+    seen: list[str] = field(default_factory=list)
+    _steps: Generator[Call, str, str] | None = None
+
+    def decide(self, answer: str | None = None) -> Call | str:
+        """The next step: a call, or the final answer. `answer` is what the last call brought, None at first."""
+        if answer is not None:
+            self.seen.append(answer)
+        try:
+            if self._steps is None:
+                self._steps = self._plan()
+                return next(self._steps)
+            return self._steps.send(answer or "")
+        except StopIteration as ended:
+            return str(ended.value)
+
+    def _plan(self) -> Generator[Call, str, str]:
+        refused = yield Call("write_file", {"path": str(self.note), "content": "paid"})
+        if DENIED not in refused:
+            return f"Written, or so I am told: {refused}"
+        text = yield Call("read_text_file", {"path": str(self.note)})
+        return f"I may not write. The note says: {text.strip()}"

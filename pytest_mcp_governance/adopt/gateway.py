@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from pytest_mcp_governance.adopt import configurations
 from pytest_mcp_governance.adopt.rewiring import Plan, plan, rewired
 from pytest_mcp_governance.errors import ConfigurationError, EvidenceError, GovernanceError
 from pytest_mcp_governance.run.files import replace_file
-from pytest_mcp_governance.run.standalone import Standalone, record
+from pytest_mcp_governance.run.standalone import Standalone, new_run, record
 from pytest_mcp_governance.session.control import Recorder, RunResult
 
 NAME = "gateway"  # of the one test that the evidence speaks of
@@ -45,6 +46,8 @@ class Wish:
         request: what they were asked to do, where known.
         signing_key: file or URI of the key that signs; None for one that nobody knows.
         secrets: values that the report must withhold.
+        rotate_after_s: how long a run may last, in seconds; 0 for as long as it takes.
+        rotate_bytes: how much a run may store, 0 for any amount.
     """
 
     folder: Path
@@ -56,6 +59,8 @@ class Wish:
     request: str | None = None
     signing_key: str | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    rotate_after_s: int = 0
+    rotate_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,12 @@ class Watch:
     def failed(self, text: str) -> None:
         """Something went wrong on a connection."""
 
+    def rotated(self, run_dir: Path) -> None:
+        """A new run began, over the same connections."""
+
+    def closed(self, result: RunResult | str) -> None:
+        """A run was closed; or could not be, and why."""
+
     def ending(self, signal_name: str) -> None:
         """A signal came; the run is being closed."""
 
@@ -111,13 +122,13 @@ def prepare(wish: Wish) -> Plan:
     return _narrowed(plan(chosen, text, wish.folder, os.environ), wish.servers)
 
 
-def serve(wish: Wish, prepared: Plan, watch: Watch) -> RunResult:
+def serve(wish: Wish, prepared: Plan, watch: Watch) -> None:
     """Record until SIGTERM, SIGINT or SIGHUP comes, then close the run. Further signals change nothing.
 
     Args:
         wish: what is to be recorded.
         prepared: from `prepare`.
-        watch: told what happens meanwhile.
+        watch: told what happens meanwhile, and what became of each run.
 
     Raises:
         GovernanceError: the recorder could not start or did not last; what it recorded is kept and verifies as
@@ -128,16 +139,34 @@ def serve(wish: Wish, prepared: Plan, watch: Watch) -> RunResult:
         try:
             with _admitted(recorder, wish, prepared) as clients:
                 watch.started(recorder.run_dir, clients)
-                while not told.wait(_POLL_S):
-                    _progress(recorder, watch)
+                _stay(recorder, wish, told, watch)
                 watch.ending(told.name)
             recorder.end_test(outcome="passed", failure=None)
             _progress(recorder, watch)
-            return recorder.finish_run(complete=True)
+            _earlier(recorder, watch, wait=True)
+            watch.closed(recorder.finish_run(complete=True))
         except BaseException:
             with contextlib.suppress(GovernanceError):
                 recorder.finish_run(complete=False, reason="the gateway ended before its time")
             raise
+
+
+def _stay(recorder: Recorder, wish: Wish, told: _Told, watch: Watch) -> None:
+    """Wait for the signal that ends it; begin a new run whenever one has reached its limit."""
+    began = time.monotonic()
+    while not told.wait(_POLL_S):
+        stored = _progress(recorder, watch)
+        _earlier(recorder, watch, wait=False)
+        old = wish.rotate_after_s and time.monotonic() - began >= wish.rotate_after_s
+        if old or (wish.rotate_bytes and stored >= wish.rotate_bytes):
+            recorder.rotate(new_run())
+            began = time.monotonic()
+            watch.rotated(recorder.run_dir)
+
+
+def _earlier(recorder: Recorder, watch: Watch, *, wait: bool) -> None:
+    for result in recorder.closed_runs(wait=wait):
+        watch.closed(result)
 
 
 def _narrowed(prepared: Plan, servers: tuple[str, ...]) -> Plan:
@@ -166,12 +195,16 @@ def _standalone(wish: Wish) -> Standalone:
         agent=wish.agents[0] if len(wish.agents) == 1 else None,
         signing_key=wish.signing_key,
         secrets=wish.secrets,
+        stays=True,
     )
 
 
-def _progress(recorder: Recorder, watch: Watch) -> None:
-    for text in cast("list[str]", recorder.progress()["failures"]):
+def _progress(recorder: Recorder, watch: Watch) -> int:
+    """Tell what went wrong since the last time; return how many bytes the run has stored."""
+    progress = recorder.progress()
+    for text in cast("list[str]", progress["failures"]):
         watch.failed(text)
+    return cast(int, progress["bytes"])
 
 
 @contextlib.contextmanager

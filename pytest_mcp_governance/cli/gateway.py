@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -21,6 +22,8 @@ from pytest_mcp_governance.run.standalone import policy_at
 from pytest_mcp_governance.session.control import RunResult
 
 FORMS = ("config", "servers", "commands")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_BYTES = {"kB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 
 @click.command("gateway")
@@ -62,6 +65,18 @@ FORMS = ("config", "servers", "commands")
     "--signing-key", metavar="KEY", help=f"File or URI of the key that signs the evidence (also {KEY_VARIABLE})."
 )
 @click.option(
+    "--rotate-after",
+    metavar="TIME",
+    default="",
+    help="Begin a new run when one has lasted this long: 90s, 30m, 6h, 2d (checked every second).",
+)
+@click.option(
+    "--rotate-size",
+    metavar="SIZE",
+    default="",
+    help="Begin a new run when one has stored this much: 500kB, 500MB, 2GB (checked every second).",
+)
+@click.option(
     "--print-config",
     "form",
     type=click.Choice(FORMS),
@@ -77,6 +92,8 @@ def command(
     agents: tuple[str, ...],
     request: str | None,
     signing_key: str | None,
+    rotate_after: str,
+    rotate_size: str,
     form: str | None,
 ) -> None:
     """Record what agents do over MCP until this is told to end: for staging agents and long sessions.
@@ -84,6 +101,9 @@ def command(
     Writes a client configuration for each agent, whose servers are reached through a recorder. Agents connect, leave
     and come back; every message is recorded, judged and, where the policy enforces, blocked. SIGTERM or Ctrl-C closes
     the run, renders the report and signs it. After a SIGKILL what was recorded verifies as INCOMPLETE.
+
+    With --rotate-after or --rotate-size a run ends at its limit and a new one goes on over the same connections; each
+    names the other, and `mcp-governance verify --chain` tells whether one is missing.
 
     \b
     Exit codes
@@ -111,24 +131,28 @@ def command(
             request=request,
             signing_key=key,
             secrets=secret_values(os.environ),
+            rotate_after_s=_measure("--rotate-after", rotate_after, _SECONDS),
+            rotate_bytes=_measure("--rotate-size", rotate_size, _BYTES),
         )
         prepared = prepare(wish)
     except (ConfigurationError, PolicyError, KeyFileError) as error:
         fail(str(error))
     for name, why in prepared.unaudited:
         _say(f"NOT audited, so left out: {name} ({why})", err=True)
+    told = _Told(prepared, form, folder, judged=bool(wish.policies))
     try:
-        result = serve(wish, prepared, _Told(prepared, form, judged=bool(wish.policies)))
+        serve(wish, prepared, told)
     except ConfigurationError as error:
         fail(str(error))
     except GovernanceError as error:
         fail(str(error), 1)
-    context.exit(_closed(result, folder))
+    context.exit(told.status)
 
 
 class _Told(Watch):
-    def __init__(self, prepared: Plan, form: str | None, *, judged: bool) -> None:
-        self._prepared, self._form, self._judged = prepared, form, judged
+    def __init__(self, prepared: Plan, form: str | None, folder: Path, *, judged: bool) -> None:
+        self._prepared, self._form, self._folder, self._judged = prepared, form, folder, judged
+        self.status = 0
 
     def started(self, run_dir: Path, clients: Sequence[Client]) -> None:
         if self._form is not None:
@@ -142,6 +166,22 @@ class _Told(Watch):
     def failed(self, text: str) -> None:
         for line in text.splitlines():
             _say(line, err=True)
+
+    def rotated(self, run_dir: Path) -> None:
+        _say(f"going on in {run_dir}")
+
+    def closed(self, result: RunResult | str) -> None:
+        if isinstance(result, str):
+            self.status = 1
+            self.failed(result)
+            return
+        failing = gate.reasons(result, (), ())
+        self.status = int(bool(failing)) or self.status
+        _say(f"run {result.run} is closed")
+        for line in terminal.summary(result, failing, (), self._folder):
+            _say(line)
+        target = shlex.quote(str(result.run_dir / "report.html"))
+        _say(f"verify: mcp-governance verify {target} --trust {result.fingerprint}")
 
     def ending(self, signal_name: str) -> None:
         _say(f"{signal_name}: closing")
@@ -166,13 +206,20 @@ def _shaped(client: Client, form: str) -> object:
     return json.loads(client.text)
 
 
-def _closed(result: RunResult, folder: Path) -> int:
-    failing = gate.reasons(result, (), ())
-    for line in terminal.summary(result, failing, (), folder):
-        _say(line)
-    target = shlex.quote(str(result.report or result.run_dir))
-    _say(f"verify: mcp-governance verify {target} --trust {result.fingerprint}")
-    return int(bool(failing))
+def _measure(option: str, text: str, units: Mapping[str, int]) -> int:
+    """A whole number and its unit, strictly; 0 where nothing is given.
+
+    Raises:
+        ConfigurationError: anything else.
+    """
+    if not text:
+        return 0
+    match = re.fullmatch(r"([1-9][0-9]{0,8})([A-Za-z]+)", text, re.ASCII)
+    if match is None or match[2] not in units:
+        raise ConfigurationError(
+            f"{option} {text!r}: write a whole number from 1 and one of {', '.join(units)}, such as 6{[*units][-2]}"
+        )
+    return int(match[1]) * units[match[2]]
 
 
 def _say(text: str, *, err: bool = False) -> None:

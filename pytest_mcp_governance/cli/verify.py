@@ -11,8 +11,9 @@ import click
 
 from pytest_mcp_governance.cli.usage import check
 from pytest_mcp_governance.cli.verify_approval import approval_at, verify_approval
-from pytest_mcp_governance.cli.words import words
-from pytest_mcp_governance.evidence.outcome import Report
+from pytest_mcp_governance.cli.words import chain_words, words
+from pytest_mcp_governance.evidence.chain import check_chain
+from pytest_mcp_governance.evidence.outcome import Outcome, Problem, Report, worst
 from pytest_mcp_governance.evidence.requirements import parse_requirements
 from pytest_mcp_governance.evidence.trust import load_trust
 from pytest_mcp_governance.evidence.verify import verify
@@ -24,7 +25,7 @@ _JSON_FIELDS = (
 
 
 @click.command(name="verify")
-@click.argument("target", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
+@click.argument("targets", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--trust",
     multiple=True,
@@ -37,12 +38,22 @@ _JSON_FIELDS = (
     metavar="WHAT",
     help="passed, no-withheld, timestamp, commit=…, policy=…, floor=…, challenge=…, close=…; commas separate several.",
 )
+@click.option(
+    "--chain", is_flag=True, help="Check that the runs form an unbroken chain; so it is where several are named."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def command(
-    context: click.Context, target: Path, trust: tuple[str, ...], require: tuple[str, ...], as_json: bool
+    context: click.Context,
+    targets: tuple[Path, ...],
+    trust: tuple[str, ...],
+    require: tuple[str, ...],
+    chain: bool,
+    as_json: bool,
 ) -> None:
     """Verify the report of a run or a group of shards, a run folder, or an approval, offline.
+
+    Of several runs each is verified, and that none is missing between them: each names the run that it continues.
 
     Proves that nothing was altered since it was recorded, and by whom it was signed. It does not prove that
     nothing bypassed the recorder or that what a server said is true.
@@ -58,6 +69,9 @@ def command(
     """
     check("--trust", trust, load_trust)
     check("--require", require, lambda text: parse_requirements((text,)))
+    if chain or len(targets) > 1:
+        context.exit(_verify_chain(targets, trust, require, as_json=as_json))
+    (target,) = targets
     approval = approval_at(target)
     if approval is not None:
         context.exit(verify_approval(approval, target, trust=trust, require=require, as_json=as_json))
@@ -68,6 +82,26 @@ def command(
         for line in words(report, target, trusting=bool(trust)):
             click.echo(line)
     context.exit(report.exit_code)
+
+
+def _verify_chain(targets: tuple[Path, ...], trust: tuple[str, ...], require: tuple[str, ...], *, as_json: bool) -> int:
+    reports = [verify(target, trust=trust, require=require) for target in targets]
+    broken = check_chain(targets)
+    found = [Problem(report.outcome, "") for report in reports if report.outcome is not Outcome.VERIFIED]
+    outcome = worst((*found, *broken))
+    if as_json:
+        runs = [_as_json(report) | {"file": str(target)} for report, target in zip(reports, targets, strict=True)]
+        links = [{"outcome": problem.outcome.name, "text": problem.text} for problem in broken]
+        chain = {"outcome": outcome.name, "exit_code": outcome.exit_code, "links": links, "runs": runs}
+        click.echo(json.dumps(chain, indent=2))
+    else:
+        for report, target in zip(reports, targets, strict=True):
+            for line in words(report, target, trusting=bool(trust)):
+                click.echo(line)
+            click.echo()
+        for line in chain_words(outcome, len(targets), broken):
+            click.echo(line)
+    return outcome.exit_code
 
 
 def _as_json(report: Report) -> dict[str, object]:

@@ -44,6 +44,19 @@ def words(
         yield f"  note       {safe(note, MAX_CHARACTERS)}"
 
 
+def chain_words(outcome: Outcome, runs: int, broken: tuple[Problem, ...]) -> Iterator[str]:
+    """The lines about what lies between several runs.
+
+    Args:
+        outcome: of all runs and what lies between them.
+        runs: how many.
+        broken: what is wrong between them.
+    """
+    whole = "an unbroken chain: none is missing between the first and the last, and none follows that is known of"
+    yield f"{outcome.name}: {wording.number(runs, 'run')}, " + ("not an unbroken chain" if broken else whole)
+    yield from _problems(broken)
+
+
 def _shards(report: Report) -> Iterator[str]:
     yield f"  group      {safe(report.group)}, {wording.number(len(report.shards), 'run')}"
     for shard in report.shards[:_MAX_SHARDS]:

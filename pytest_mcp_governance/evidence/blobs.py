@@ -19,6 +19,7 @@ class BlobStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._counter = 0
+        self.stored_bytes = 0
 
     def store(self, data: bytes) -> str:
         """Store bytes and return their SHA-256 in hex; stored before means nothing to do.
@@ -38,6 +39,7 @@ class BlobStore:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise LedgerWriteError(f"A blob of {len(data)} bytes could not be stored: {error.strerror}.") from None
+        self.stored_bytes += len(data)
         return digest
 
     @staticmethod

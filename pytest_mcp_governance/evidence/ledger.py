@@ -109,6 +109,11 @@ class Segment:
         self._closed = False
         self._open_files(folder)
 
+    @property
+    def stored_bytes(self) -> int:
+        """What was stored so far: lines, disclosures and the blobs of this process."""
+        return self._lines.size + self._disclosures.size + self._blobs.stored_bytes
+
     def append(self, type: str, fields: Mapping[str, object], *, test: tuple[str, int] | None = None) -> str:
         """Store one record, after the disclosures of the values it commits to.
 
@@ -128,7 +133,7 @@ class Segment:
             self._refused += 1
             raise LedgerWriteError("The ledger refused an earlier record; nothing more can be recorded.")
         if self._closed:
-            raise EvidenceError(f"Segment {self.name} is closed.")
+            raise LedgerWriteError(f"Segment {self.name} is closed; nothing more can be recorded in it.")
         if not self._tree.size and type != "open":
             raise EvidenceError("The first record of a segment is `open`.")
         ref = self._store(type, fields, test)

@@ -170,6 +170,7 @@ def close_statement(
     view_sha256: str,
     item_list_sha256: str,
     keep_until: str | None = None,
+    continued_by: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """The statement that a run ended, over everything in it.
 
@@ -185,6 +186,7 @@ def close_statement(
         view_sha256: of the page.
         item_list_sha256: of the item list.
         keep_until: date up to which the evidence is to be kept.
+        continued_by: run id and open digest of the run that took over its connections.
     """
     listed = [{"name": s.name, "key": _key_text(s.key), "lines": s.lines, "root": s.root} for s in segments]
     predicate: dict[str, object] = {
@@ -199,6 +201,8 @@ def close_statement(
     }
     if keep_until is not None:
         predicate["keep_until"] = keep_until
+    if continued_by is not None:
+        predicate["continuedBy"] = dict(continued_by)
     subjects: list[dict[str, object]] = [
         {"name": VIEW_SUBJECT, "digest": {"sha256": view_sha256}},
         {"name": ITEMS_SUBJECT, "digest": {"sha256": item_list_sha256}},

@@ -5,7 +5,7 @@ The counts come from the records by the verifier's own recount, so that what is 
 
 import base64
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from pytest_mcp_governance.evidence.ledger import SegmentSummary
 from pytest_mcp_governance.evidence.reader import EvidenceReader, Record
 from pytest_mcp_governance.evidence.recount import Recount
 from pytest_mcp_governance.evidence.source import FilteredSource, FolderSource, items
-from pytest_mcp_governance.evidence.statements import close_statement, read_bundle, sign_bundle
+from pytest_mcp_governance.evidence.statements import close_statement, read_bundle
 from pytest_mcp_governance.policy.detectors import builtin_secrets
 from pytest_mcp_governance.report import render
 from pytest_mcp_governance.report.facts import RunFacts
@@ -29,7 +29,9 @@ from pytest_mcp_governance.run.open import PRODUCER, OpenRun
 from pytest_mcp_governance.run.result import told
 from pytest_mcp_governance.run.since import since_text
 from pytest_mcp_governance.run.withhold import Withholding, withhold
+from pytest_mcp_governance.session.settings import RecorderConfig
 
+Sign = Callable[[Mapping[str, object]], bytes]
 Status = Literal["complete", "partial"]
 FALLBACK = (
     b'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Governance evidence</title></head><body>'
@@ -49,13 +51,43 @@ class _Closing:
     finished_on: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run whose main segment is closed, as closing the run needs it; the key that signs stays where it is.
+
+    Attributes:
+        main: what main's segment came to.
+        signer: the key that opened the run and will sign that it ended.
+        ephemeral: that key was made for this run and is kept nowhere.
+        open_digest: SHA-256 (hex) of the open statement's payload.
+        continued_by: run id and open digest of the run that took over its connections, None where it ended.
+    """
+
+    config: RecorderConfig
+    main: SegmentSummary
+    signer: PublicKey
+    ephemeral: bool
+    open_digest: str
+    continued_by: Mapping[str, object] | None = None
+
+
+def end_segment(run: OpenRun) -> Ended:
+    """Close main's segment; nothing more can be recorded in the run.
+
+    Raises:
+        LedgerWriteError: the segment stays without its close record.
+    """
+    return Ended(run.config, run.segment.close(), run.identity.public, run.ephemeral, run.open_digest)
+
+
 def close_run(
-    run: OpenRun, *, complete: bool, reason: str, workers: Mapping[str, bool], secrets: Set[str]
+    run: Ended, sign: Sign, *, complete: bool, reason: str, workers: Mapping[str, bool], secrets: Set[str]
 ) -> dict[str, object]:
-    """Close main's segment and sign the run.
+    """Count, render and sign a run.
 
     Args:
-        run: the open run.
+        run: the run; its segments are closed.
+        sign: makes the signed bundle of a statement.
         complete: the test session ended in order.
         reason: why not, where it did not.
         workers: each announced worker segment, and whether it closed.
@@ -67,13 +99,12 @@ def close_run(
     Raises:
         GovernanceError: nothing can be written; the run stays open and what is there verifies as INCOMPLETE.
     """
-    main = run.segment.close()
     folder = FolderSource(run.config.run_dir)
     reader = EvidenceReader(folder)
     announced = [r for r in reader.records("main") if r["type"] == "segment"]
     keys = {str(r["name"]): PublicKey(base64.b64decode(str(r["key"]))) for r in announced}
     lost = [name for name, closed in workers.items() if not closed]
-    segments = (main, *(reader.summarise(name, keys[name]) for name in sorted(workers)))
+    segments = (run.main, *(reader.summarise(name, keys[name]) for name in sorted(workers)))
     closing = _conclude(reader, segments, complete=complete, reason=reason, lost=lost)
     hidden = withhold(reader, secrets=secrets, detects_secret=_holds_secret, full=run.config.report == "full")
     shown = FilteredSource(folder, hidden.disclosures, hidden.omitted_blobs)
@@ -81,7 +112,7 @@ def close_run(
     since = _since(reader, run, problems)
     view = _render(EvidenceReader(shown), run, closing, hidden, since, problems)
     draft = pack(view, items(shown))
-    bundle = sign_bundle(
+    bundle = sign(
         close_statement(
             run=run.config.run,
             open_digest=run.open_digest,
@@ -94,8 +125,8 @@ def close_run(
             view_sha256=draft.view_sha256,
             item_list_sha256=draft.item_list_sha256,
             keep_until=_keep_until(run, closing) or None,
-        ),
-        run.identity,
+            continued_by=run.continued_by,
+        )
     )
     report = draft.finish(bundle)
     _store(run.config.run_dir / names.CLOSE, bundle)
@@ -110,7 +141,7 @@ def close_run(
         "status": closing.status,
         "open_digest": run.open_digest,
         "close_digest": read_bundle(bundle).digest,
-        "fingerprint": run.identity.public.fingerprint,
+        "fingerprint": run.signer.fingerprint,
         "key_is_ephemeral": run.ephemeral,
         "problems": problems,
         "since": terminal_lines(since) if since is not None else [],
@@ -144,7 +175,7 @@ def _conclude(
     )
 
 
-def _since(reader: EvidenceReader, run: OpenRun, problems: list[str]) -> Since | None:
+def _since(reader: EvidenceReader, run: Ended, problems: list[str]) -> Since | None:
     """How the run differs from the approved one; a comparison that cannot be made fails the run and keeps it."""
     config = run.config
     if not config.approved:
@@ -154,7 +185,7 @@ def _since(reader: EvidenceReader, run: OpenRun, problems: list[str]) -> Since |
             config.approved,
             config.approved_source,
             reader,
-            signer="" if run.ephemeral else run.identity.public.fingerprint,
+            signer="" if run.ephemeral else run.signer.fingerprint,
         )
     except Exception as error:  # whatever it is, the evidence has to be signed; and nobody may read "nothing changed"
         told = str(error) if isinstance(error, GovernanceError) else type(error).__name__
@@ -164,7 +195,7 @@ def _since(reader: EvidenceReader, run: OpenRun, problems: list[str]) -> Since |
 
 def _render(
     reader: EvidenceReader,
-    run: OpenRun,
+    run: Ended,
     closing: _Closing,
     hidden: Withholding,
     since: Since | None,
@@ -173,7 +204,7 @@ def _render(
     facts = RunFacts(
         run=run.config.run,
         open_digest=run.open_digest,
-        fingerprint=run.identity.public.fingerprint,
+        fingerprint=run.signer.fingerprint,
         key_is_ephemeral=run.ephemeral,
         profile=run.config.report,
         status=closing.status,
@@ -197,7 +228,7 @@ def _render(
         return FALLBACK
 
 
-def _keep_until(run: OpenRun, closing: _Closing) -> str:
+def _keep_until(run: Ended, closing: _Closing) -> str:
     if not run.config.keep_days:
         return ""
     ended = datetime.fromisoformat(closing.finished_on)

@@ -46,16 +46,22 @@ class OpenRun:
     open_digest: str
 
 
-def open_run(config: RecorderConfig) -> OpenRun:
+def open_run(config: RecorderConfig, before: OpenRun | None = None) -> OpenRun:
     """Make the run's folder and sign that it begins.
+
+    Args:
+        config: its settings.
+        before: the run of this recorder that it continues; the same key signs it.
 
     Raises:
         KeyFileError: the identity key cannot be loaded.
         EvidenceError: the folder cannot be written.
     """
-    identity = (
-        load_signing_key(config.signing_key, root=config.rootdir) if config.signing_key else SigningKey.generate()
-    )
+    if before is not None:
+        identity = before.identity
+    else:
+        signing_key = config.signing_key
+        identity = load_signing_key(signing_key, root=config.rootdir) if signing_key else SigningKey.generate()
     previous = _make_folder(config)
     segment_key = SigningKey.generate()
     statement = open_statement(
@@ -150,7 +156,7 @@ def _close_digest(run_dir: Path) -> str | None:
 
 def _circumstances(config: RecorderConfig, previous: str | None) -> Mapping[str, object]:
     known: dict[str, object] = dict(config.stated)
-    if previous is not None:
+    if previous is not None and "continues" not in known:  # the run that it continues is only being closed
         known["previous"] = previous
     commit = _git(config.rootdir, "rev-parse", "HEAD")
     if commit:

@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import cast
 
 from pytest_mcp_governance.errors import GovernanceError, RecorderError
 from pytest_mcp_governance.evidence.keys import SigningKey
-from pytest_mcp_governance.run.close import close_run
-from pytest_mcp_governance.run.open import key_text, open_run, open_worker_segment
+from pytest_mcp_governance.run.open import OpenRun, key_text, open_run, open_worker_segment
+from pytest_mcp_governance.run.rotation import Runs
 from pytest_mcp_governance.session.control import spawn
 from pytest_mcp_governance.session.desk import MainDesk
 from pytest_mcp_governance.session.recorder import RecorderService
@@ -43,21 +43,24 @@ def main() -> int:
 
 async def _record_main(config: RecorderConfig) -> None:
     run = open_run(config)
+    address: dict[str, object] = {}
 
-    def finish(*, complete: bool, reason: str, workers: Mapping[str, bool], secrets: Set[str]) -> dict[str, object]:
-        return close_run(run, complete=complete, reason=reason, workers=workers, secrets=secrets)
-
-    desk = MainDesk(run.segment, finish, frozenset(config.env_secrets))
-    service = RecorderService(config, run.segment, desk=desk, link=None)
-
-    def announce(address: Mapping[str, object]) -> None:
-        _publish(config, {"ok": address})
+    def announce(found: Mapping[str, object]) -> None:
+        address.update(found)
+        _publish(run.config, {"ok": address})
         _say({"ok": address})
 
+    def opened(later: OpenRun) -> None:
+        nonlocal run
+        run = later
+        _publish(later.config, {"ok": address})
+
+    desk = MainDesk(Runs(run, opened), frozenset(config.env_secrets))
+    service = RecorderService(config, run.segment, desk=desk, link=None)
     try:
         await service.serve(announce)
     finally:
-        config.control_file.unlink(missing_ok=True)
+        run.config.control_file.unlink(missing_ok=True)
         config.lock_file.unlink(missing_ok=True)
 
 

@@ -39,6 +39,7 @@ class Standalone:
         secrets: values that the report must withhold.
         keep_runs: how many runs to keep beside this one, 0 for all.
         stated: what else the open statement says of the run.
+        stays: whether it may last for hours: its runs are then closed beside the recorder.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Standalone:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     keep_runs: int = 0
     stated: Mapping[str, object] = field(default_factory=dict)
+    stays: bool = False
 
 
 def new_run() -> str:
@@ -91,6 +93,7 @@ def _config(standalone: Standalone) -> RecorderConfig:
         environment=(("recorded by", standalone.recorded_by),),
         keep_runs=standalone.keep_runs,
         stated=standalone.stated,
+        stays=standalone.stays,
     )
 
 

@@ -217,8 +217,25 @@ class Recorder:
         return cast(list[str], self.call("failures", gateway=gateway))
 
     def progress(self) -> dict[str, object]:
-        """How a long session stands: its open connections, and what went wrong on any since this was asked last."""
+        """How a long session stands: open connections, bytes of the run, what went wrong since this was asked last."""
         return cast(dict[str, object], self.call("progress"))
+
+    def rotate(self, run: str) -> None:
+        """Go on in a new run, over the same connections; the one before is closed meanwhile."""
+        self.call("rotate", run=run)
+        self.run_dir = self.run_dir.with_name(run)
+
+    def closed_runs(self, *, wait: bool) -> list["RunResult | str"]:
+        """What became of earlier runs since this was asked last; where one could not be closed, why.
+
+        Args:
+            wait: until all of them are closed.
+        """
+        found = self.call("closed_runs", timeout_s=_FINISH_TIMEOUT_S, wait=wait)
+        return [
+            str(fields["error"]) if "error" in fields else RunResult.from_fields(fields)
+            for fields in cast("list[dict[str, object]]", found)
+        ]
 
     def context(self, *, kind: str, text: str, agent: str) -> None:
         """Record what led to the calls that follow: a request, a prompt or a model's message."""

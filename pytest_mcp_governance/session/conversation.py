@@ -6,6 +6,7 @@ evidence package's; how bytes reach the agent or the server is the transport's, 
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pytest_mcp_governance.policy.engine import Decision
 from pytest_mcp_governance.policy.events import Event
@@ -16,6 +17,17 @@ from pytest_mcp_governance.session.trial import Call, Trial
 from pytest_mcp_governance.session.wire import Direction, Exchange, Message, Request, opposite
 
 Send = Callable[[bytes, Direction], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A request that was forwarded and not answered yet."""
+
+    request: Request
+    exchange: Exchange
+    message: Message
+    decision: Decision
+    forwarded_ns: int
 
 
 class Conversation:
@@ -32,8 +44,9 @@ class Conversation:
         self.screens: Screens | None = None
         self.exchange = Exchange()
         self._trial = trial
-        self._forwarded_ns: dict[str, int] = {}
+        self._under_way: dict[str, _UnderWay] = {}
         self._calls: dict[str, Call] = {}
+        trial.conversations.add(self)
 
     async def receive(
         self,
@@ -59,7 +72,20 @@ class Conversation:
         Raises:
             LedgerWriteError: it could not be recorded, and was not passed on.
         """
-        exchange = exchange if exchange is not None else self.exchange
+        async with self._trial.turnstile:
+            said, towards = await self._take(raw, direction, problems, exchange or self.exchange, at)
+        if said is not None:
+            await send(said, towards)
+
+    async def _take(
+        self,
+        raw: bytes,
+        direction: Direction,
+        problems: Sequence[str],
+        exchange: Exchange,
+        at: Mapping[str, object] | None,
+    ) -> tuple[bytes | None, Direction]:
+        """Record and judge a message; return what is to be said now, if anything, and to whom."""
         message = exchange.classify(raw, direction, problems)
         ref = self.scribe.message(message, at)
         connection = self.connection
@@ -72,12 +98,31 @@ class Conversation:
             await self._answered(message, ref, exchange)
         if self.screens is not None and message.tool is not None and message.parsed.kind == "request":
             await self.screens.before(self._trial, ref, connection.agent)
-        if decision.effect == "forward":
-            exchange.asked(message, ref, event)
-            self._forwarded_ns[ref] = time.monotonic_ns()
-            await send(raw, direction)
-        else:
-            await self._refuse(message, ref, decision, send)
+        if decision.effect != "forward":
+            return self._refused(message, ref, decision)
+        request = exchange.asked(message, ref, event)
+        if request is not None:
+            self._under_way[ref] = _UnderWay(request, exchange, message, decision, time.monotonic_ns())
+        return raw, direction
+
+    def continue_in(self, trial: Trial, run: str) -> None:
+        """Go on in another run, in which requests that nobody has answered are recorded again.
+
+        Args:
+            trial: the attempt of the new run that messages belong to from now on.
+            run: the run in which they were received.
+        """
+        self._trial = trial
+        self.scribe.taken_over(trial, run)
+        carried, self._under_way = self._under_way, {}
+        for ref, one in carried.items():
+            again = self.scribe.message(one.message, carried={"run": run, "ref": ref})
+            trial.decided(one.decision, again, "carried")
+            request = replace(one.request, ref=again, event=replace(one.request.event, ref=again))
+            one.exchange.renewed(one.request, request)
+            self._under_way[again] = replace(one, request=request)
+            if ref in self._calls:
+                self._calls[again] = self._calls.pop(ref)
 
     async def fail(self, request: Request, text: str, send: Send, *, exchange: Exchange | None = None) -> None:
         """Tell whoever asked that a request that was passed on gets no answer.
@@ -91,9 +136,12 @@ class Conversation:
         Raises:
             LedgerWriteError: it could not be recorded, and was not said.
         """
+        exchange = exchange if exchange is not None else self.exchange
+        request = exchange.current(request)
         event = request.event
         towards = opposite(event.direction)
-        (exchange if exchange is not None else self.exchange).answered(towards, request)
+        exchange.answered(towards, request)
+        self._under_way.pop(request.ref, None)
         answer = answers.failure(request, text)
         self.scribe.synthesised(answer, towards, method=event.method, tool=event.tool, ref=event.ref)
         await send(answer, towards)
@@ -102,12 +150,13 @@ class Conversation:
         request = message.request
         assert request is not None
         exchange.answered(message.direction, request)
-        sent_ns = self._forwarded_ns.pop(request.ref, 0)
+        under_way = self._under_way.pop(request.ref, None)
+        sent_ns = under_way.forwarded_ns if under_way is not None else 0
         if self.screens is not None and message.tool is not None:
             await self.screens.after(self._trial, request.ref, self.connection.agent, sent_ns)
         self.scribe.images(message, ref)
 
-    async def _refuse(self, message: Message, ref: str, decision: Decision, send: Send) -> None:
+    def _refused(self, message: Message, ref: str, decision: Decision) -> tuple[bytes | None, Direction]:
         text = _explain(decision)
         if message.request is not None:
             answer: bytes | None = answers.replacement(message.request, text)
@@ -115,10 +164,9 @@ class Conversation:
         else:
             answer = answers.refusal(message, text)
             towards = opposite(message.direction)
-        if answer is None:
-            return
-        self.scribe.synthesised(answer, towards, method=message.method, tool=message.tool, ref=ref)
-        await send(answer, towards)
+        if answer is not None:
+            self.scribe.synthesised(answer, towards, method=message.method, tool=message.tool, ref=ref)
+        return answer, towards
 
     def _note_call(self, message: Message, event: Event, decision: Decision) -> None:
         if event.kind == "request" and message.method == "tools/call":

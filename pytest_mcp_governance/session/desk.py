@@ -15,31 +15,39 @@ _WAIT_FOR_WORKERS_S = 20.0
 _POLL_S = 0.05
 
 
-class Finish(Protocol):
-    """Closes, renders and signs the run; passed in by the program because that is no business of a session."""
+class Runs(Protocol):
+    """The runs of a main recorder; passed in, because opening and closing them is no business of a session."""
 
-    def __call__(
+    @property
+    def segment(self) -> Segment:
+        """Main's segment of the run that is open."""
+
+    async def finish(
         self, *, complete: bool, reason: str, workers: Mapping[str, bool], secrets: Set[str]
     ) -> dict[str, object]:
-        """Return the fields of a `RunResult`. `workers` says of each announced segment whether it closed."""
+        """Close the run; return the fields of a `RunResult`. `workers`: each announced segment, whether it closed."""
+
+    def rotate(self, run_id: str, secrets: Set[str]) -> None:
+        """End the segment, open the next run, close the first one meanwhile."""
+
+    async def closed(self, *, wait: bool) -> list[dict[str, object]]:
+        """What became of earlier runs since this was asked last."""
 
 
 class MainDesk:
     """Main's operations.
 
     Args:
-        segment: main's segment.
-        finish: what closes the run.
+        runs: the open run, and what closes it.
         secrets: values that the report must withhold.
     """
 
-    def __init__(self, segment: Segment, finish: Finish, secrets: Set[str]) -> None:
-        self._segment = segment
-        self._finish = finish
+    def __init__(self, runs: Runs, secrets: Set[str]) -> None:
+        self._runs = runs
         self._secrets = set(secrets)
         self._workers: dict[str, bool] = {}
         self._pids: dict[str, int] = {}
-        self._selected = False
+        self._selection_fields: dict[str, object] | None = None
         self.finished = False
         self._result: dict[str, object] | None = None
 
@@ -61,23 +69,36 @@ class MainDesk:
             case "segment_closed":
                 self._workers[str(arguments["name"])] = True
                 return None
+            case "closed_runs":
+                return await self._runs.closed(wait=bool(arguments["wait"]))
             case "finish_run":
                 return await self._close(bool(arguments["complete"]), str(arguments.get("reason") or ""))
         raise RecorderError(f"this recorder knows no operation {operation!r}")
 
     def _selection(self, arguments: Mapping[str, object]) -> None:
         # Every worker collects the same tests and says so; the first is as good as any.
-        if not self._selected:
-            self._selected = True
-            self._segment.append("selection", {k: v for k, v in arguments.items() if v is not None})
+        if self._selection_fields is None:
+            self._selection_fields = {k: v for k, v in arguments.items() if v is not None}
+            self._runs.segment.append("selection", self._selection_fields)
+
+    def rotate(self, run_id: str) -> Segment:
+        """Go on in a new run that set out to do the same; return its segment.
+
+        Raises:
+            GovernanceError: it could not be opened, and nothing can be recorded any more.
+        """
+        self._runs.rotate(run_id, frozenset(self._secrets))
+        if self._selection_fields is not None:
+            self._runs.segment.append("selection", self._selection_fields)
+        return self._runs.segment
 
     def _register(self, name: str, key: str, pid: int) -> str:
         if name in self._workers:
             raise RecorderError(f"segment {name!r} has been announced already")
         self._workers[name] = False
         self._pids[name] = pid
-        self._segment.append("segment", {"name": name, "key": key})
-        self._segment.checkpoint(sync=True)
+        self._runs.segment.append("segment", {"name": name, "key": key})
+        self._runs.segment.checkpoint(sync=True)
         return name
 
     async def _wait_for_workers(self) -> None:
@@ -90,7 +111,7 @@ class MainDesk:
     async def _close(self, complete: bool, reason: str) -> dict[str, object]:
         if self._result is None:
             await self._wait_for_workers()
-            self._result = self._finish(
+            self._result = await self._runs.finish(
                 complete=complete,
                 reason=reason,
                 workers=dict(self._workers),

@@ -30,6 +30,9 @@ class Gateway:
     id: str
     agent: str
     trial: Trial
+    label: str = ""
+    idle_ok: bool = False
+    request: str | None = None
     token_files: list[Path] = field(default_factory=list)
     relays: dict[Relay, "asyncio.Task[None]"] = field(default_factory=dict)
     channels: list[Channel] = field(default_factory=list)
@@ -71,9 +74,22 @@ class Gateways:
         self._news: list[str] = []
 
     async def open(
-        self, trial: Trial, servers: Mapping[str, Mapping[str, object]], agent: str
+        self,
+        trial: Trial,
+        servers: Mapping[str, Mapping[str, object]],
+        agent: str,
+        *,
+        idle_ok: bool = False,
+        request: str | None = None,
     ) -> tuple[Gateway, dict[str, list[str]], dict[str, str]]:
         """Make a gateway; return it and, for each server, what an agent uses in its place: a command, or a URL.
+
+        Args:
+            trial: the attempt that it belongs to.
+            servers: name -> entry of those it leads to.
+            agent: whose it is.
+            idle_ok: no call through it is no finding.
+            request: what the agent was asked to do.
 
         Raises:
             ConfigurationError: a server's entry is wrong, its command is missing, or no port can be had.
@@ -86,7 +102,8 @@ class Gateways:
             server.require_certificates()
         if by_url:
             await self._front.open()
-        gateway = Gateway(f"g{len(self._by_id) + 1}", agent, trial)
+        label = f"agent {agent} to {', '.join(servers)}"
+        gateway = Gateway(f"g{len(self._by_id) + 1}", agent, trial, label, idle_ok, request)
         self._by_id[gateway.id] = gateway
         commands = {spec.name: self._admit(gateway, spec) for spec in specs}
         return gateway, commands, {server.name: self._admit_to(gateway, server) for server in by_url}
@@ -155,6 +172,15 @@ class Gateways:
         """Close the gateways of one test attempt, or all."""
         ids = [gateway.id for gateway in self._by_id.values() if trial is None or gateway.trial is trial]
         await asyncio.gather(*(self.close(id_) for id_ in ids))
+
+    def pass_on(self, before: Trial, after: Trial) -> list[Gateway]:
+        """Let the gateways of one attempt belong to another one from now on; return them."""
+        passed = [gateway for gateway in self._by_id.values() if gateway.trial is before and not gateway.closed]
+        for gateway in passed:
+            gateway.trial = after
+            for channel in gateway.channels:
+                channel.continue_in(after)
+        return passed
 
     @property
     def open_connections(self) -> int:

@@ -100,6 +100,10 @@ class Channel:
         self._sessions.append(session)
         return session
 
+    def continue_in(self, trial: Trial) -> None:
+        """Let sessions that begin from now on belong to another test attempt."""
+        self._trial = trial
+
     def bind(self, session: HttpSession, id_: bytes) -> None:
         """Note the id that the server gave a session."""
         session.id = id_

@@ -18,10 +18,10 @@ from typing import cast
 
 from pytest_mcp_governance.errors import ConfigurationError, LedgerWriteError, RecorderError
 from pytest_mcp_governance.evidence.ledger import Committed, Segment
-from pytest_mcp_governance.policy.engine import Judge
+from pytest_mcp_governance.policy.engine import Finding, Judge
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.session.desk import MainDesk
-from pytest_mcp_governance.session.gateways import Gateways
+from pytest_mcp_governance.session.gateways import Gateway, Gateways
 from pytest_mcp_governance.session.http_front import HttpFront
 from pytest_mcp_governance.session.http_server import HttpServer
 from pytest_mcp_governance.session.processes import is_alive
@@ -29,6 +29,7 @@ from pytest_mcp_governance.session.resolve import FileResolver
 from pytest_mcp_governance.session.rpc import LINE_LIMIT_BYTES, Link, answer
 from pytest_mcp_governance.session.settings import RecorderConfig
 from pytest_mcp_governance.session.trial import Trial, finding_fields
+from pytest_mcp_governance.session.turnstile import Turnstile
 
 _TICK_S = 1.0
 _SECRET_NAME = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "AUTH", "COOKIE")
@@ -58,6 +59,9 @@ class RecorderService:
         self._resolver = FileResolver(config.rootdir)
         self._secrets = set(config.env_secrets)
         self._trial: Trial | None = None
+        self._begun: Mapping[str, object] | None = None  # how it was started
+        self._run = config.run
+        self._turnstile = Turnstile()
         self._baseline = config.known()
         self._done = asyncio.Event()
         self._owner = os.getppid()
@@ -157,7 +161,8 @@ class RecorderService:
             known_secrets=tuple(self._secrets),
             today=(today := datetime.now(UTC).date()),
         )
-        self._trial = trial = Trial(self._segment, judge, test, self._baseline)
+        self._begun = arguments
+        self._trial = trial = Trial(self._segment, judge, test, self._baseline, self._turnstile)
         start: dict[str, object] = {"phase": "start", "nodeid": Committed(arguments["nodeid"])}
         start |= {k: arguments[k] for k in ("agent", "controls") if arguments.get(k)}
         trial.record("test", start)
@@ -177,13 +182,21 @@ class RecorderService:
         trial = self._current()
         servers = cast(dict[str, dict[str, object]], arguments["servers"])
         agent = str(arguments["agent"])
-        gateway, commands, urls = await self._gateways.open(trial, servers, agent)
+        gateway, commands, urls = await self._gateways.open(
+            trial,
+            servers,
+            agent,
+            idle_ok=bool(arguments.get("idle_ok")),
+            request=cast("str | None", arguments.get("request")),
+        )
         await self._learn_secrets(servers)
-        label = f"agent {agent} to {', '.join(servers)}"
-        trial.judge.gateway_opened(gateway.id, bool(arguments.get("idle_ok")), label=label)
-        if arguments.get("request"):
-            await self._op_context({"kind": "request", "text": arguments["request"], "agent": agent})
+        await self._gateway_opened(gateway)
         return {"gateway": gateway.id, "commands": commands, "urls": urls}
+
+    async def _gateway_opened(self, gateway: Gateway) -> None:
+        gateway.trial.judge.gateway_opened(gateway.id, gateway.idle_ok, label=gateway.label)
+        if gateway.request:
+            await self._op_context({"kind": "request", "text": gateway.request, "agent": gateway.agent})
 
     async def _learn_secrets(self, servers: Mapping[str, Mapping[str, object]]) -> None:
         found = {
@@ -210,7 +223,11 @@ class RecorderService:
         return self._gateways.failures(str(arguments["gateway"]))
 
     async def _op_progress(self, arguments: Mapping[str, object]) -> object:
-        return {"connections": self._gateways.open_connections, "failures": self._gateways.news()}
+        return {
+            "connections": self._gateways.open_connections,
+            "bytes": self._segment.stored_bytes,
+            "failures": self._gateways.news(),
+        }
 
     async def _op_context(self, arguments: Mapping[str, object]) -> object:
         fields = {
@@ -250,11 +267,7 @@ class RecorderService:
     async def _op_end_test(self, arguments: Mapping[str, object]) -> object:
         trial = self._current()
         await self._gateways.close_all(trial)
-        findings = trial.conclude()
-        fields: dict[str, object] = {"phase": "end", "outcome": arguments["outcome"]}
-        if arguments.get("failure"):
-            fields["failure"] = Committed(arguments["failure"])
-        trial.record("test", fields)
+        findings = self._end_trial(trial, str(arguments["outcome"]), arguments.get("failure"))
         self._segment.checkpoint(sync=True)
         self._trial = None
         return {
@@ -262,6 +275,35 @@ class RecorderService:
             "calls": len(trial.calls),
             "denied": sum(call.verdict == "deny" and not call.forwarded for call in trial.calls),
         }
+
+    def _end_trial(self, trial: Trial, outcome: str, failure: object) -> list[Finding]:
+        findings = trial.conclude()
+        fields: dict[str, object] = {"phase": "end", "outcome": outcome}
+        if failure:
+            fields["failure"] = Committed(failure)
+        trial.record("test", fields)
+        return findings
+
+    async def _op_rotate(self, arguments: Mapping[str, object]) -> object:
+        """Go on in a new run, over the same connections; nothing is received between the two."""
+        if self._desk is None or self._begun is None:
+            raise RecorderError("only the main recorder of a run in which a test has begun can go on in another run")
+        async with self._turnstile.stopped():
+            before = self._current()
+            ended = self._run
+            for conversation in before.conversations:
+                conversation.scribe.passed_on()
+            self._end_trial(before, "passed", None)
+            self._segment = self._desk.rotate(str(arguments["run"]))
+            self._run = str(arguments["run"])
+            await self._op_start_test(self._begun)
+            after = self._current()
+            for gateway in self._gateways.pass_on(before, after):
+                await self._gateway_opened(gateway)
+            for conversation in list(before.conversations):
+                after.conversations.add(conversation)
+                conversation.continue_in(after, ended)
+        return {"run": self._run}
 
     async def _op_not_run(self, arguments: Mapping[str, object]) -> object:
         test = (str(arguments["name"]), 1)

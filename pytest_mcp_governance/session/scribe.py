@@ -72,11 +72,24 @@ class Connection:
     transport: Transport
 
 
+class _ExchangeRef(str):
+    """The ref of an HTTP exchange's record, which may be over only in a later run; `run` counts them."""
+
+    run: int
+
+    def __new__(cls, ref: str, run: int) -> "_ExchangeRef":
+        made = super().__new__(cls, ref)
+        made.run = run
+        return made
+
+
 class Scribe:
     """Writes the records of one connection."""
 
     def __init__(self, trial: Trial, connection: Connection) -> None:
         self.facts = Facts()
+        self.is_open = False
+        self._runs_before: list[str] = []
         self._trial = trial
         self._at = connection
 
@@ -91,8 +104,32 @@ class Scribe:
             bound = {"sha256": self._trial.commit_blob(data), "ref": ref, "agent": self._at.agent}
             self._trial.record("blob", fields | bound)
 
-    def message(self, message: Message, at: Mapping[str, object] | None = None) -> str:
-        """Record a received message as it came; return its ref. `at` are fields of its transport."""
+    def passed_on(self) -> None:
+        """Record that the connection outlives the run; what its next messages say stands in the next one."""
+        if self.is_open:
+            self.session("passed-on")
+
+    def taken_over(self, trial: Trial, run: str) -> None:
+        """Write into another run from now on, after `run`, and record there that the connection is older."""
+        self._trial = trial
+        self._runs_before.append(run)
+        if self.is_open:
+            self.facts.calls = 0
+            self.session("taken-over")
+
+    def message(
+        self,
+        message: Message,
+        at: Mapping[str, object] | None = None,
+        carried: Mapping[str, object] | None = None,
+    ) -> str:
+        """Record a received message as it came; return its ref.
+
+        Args:
+            message: the message.
+            at: fields of its transport.
+            carried: run and ref of its record in the run before, where it was received in that one.
+        """
         fields: dict[str, object] = {
             "direction": message.direction,
             "kind": "invalid" if message.problems else message.parsed.kind,
@@ -100,8 +137,10 @@ class Scribe:
             "server": self._at.server,
             "agent": self._at.agent,
             "source": self._at.transport,
-            "origin": "received",
+            "origin": "received" if carried is None else "carried",
         }
+        if carried is not None:
+            fields["carried"] = dict(carried)
         fields |= _names(message.method, message.tool)
         if message.id is not None:
             fields["id"] = message.id if isinstance(message.id, int) else Committed(storable(message.id))
@@ -109,7 +148,7 @@ class Scribe:
             fields["ref"] = message.request.ref
         if message.problems:
             fields["problems"] = list(message.problems)
-        return self._trial.record("msg", fields | dict(at or {}) | _wire(message.raw))
+        return self._trial.record("msg", fields | self._here(at or {}) | _wire(message.raw))
 
     def synthesised(self, raw: bytes, direction: Direction, *, method: str | None, tool: str | None, ref: str) -> None:
         """Record a message that the recorder made itself, in answer to or in the place of the one with `ref`."""
@@ -126,7 +165,7 @@ class Scribe:
         self._trial.record("msg", fields | _names(method, tool) | _wire(raw))
 
     def session(self, state: str) -> None:
-        """Record that the connection opened or closed."""
+        """Record that the connection opened, closed, or goes on from one run into the next."""
         fields: dict[str, object] = {
             "state": state,
             "conn": self._at.id,
@@ -136,13 +175,25 @@ class Scribe:
             "agent": self._at.agent,
             "command_sha256": self._at.digest,
         }
-        self._trial.record("session", fields | (self.facts.fields() if state == "closed" else {}))
+        self.is_open = state != "closed"
+        self._trial.record("session", fields | ({} if state == "opened" else self.facts.fields()))
 
     def exchange(self, state: str, fields: Mapping[str, object]) -> str:
         """Record a step of an HTTP exchange on this connection; return its ref."""
         at = self._at
         where = {"conn": at.id, "gateway": at.gateway, "transport": at.transport, "server": at.server}
-        return self._trial.record("session", {"state": state, **where, "agent": at.agent, **fields})
+        found = self._trial.record("session", {"state": state, **where, "agent": at.agent, **self._here(fields)})
+        return _ExchangeRef(found, len(self._runs_before))
+
+    def _here(self, fields: Mapping[str, object]) -> dict[str, object]:
+        """Fields of a transport; a ref into a run before this one names that run, because refs are a run's own."""
+        found: dict[str, object] = {}
+        for name, value in fields.items():
+            if isinstance(value, _ExchangeRef) and value.run < len(self._runs_before):
+                found["carried"] = {"run": self._runs_before[value.run], "ref": str(value)}
+            else:
+                found[name] = value
+        return found
 
     def lost(self, reason: str) -> None:
         """Record that the recorder itself may have lost something on this connection."""

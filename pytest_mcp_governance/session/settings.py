@@ -49,6 +49,7 @@ class RecorderConfig:
         approved: text of the approval that the run is compared with, "" for none.
         approved_source: what it was read from.
         approved_problem: why the approval that is there cannot be used, or "".
+        stays: whether it records for hours, outside any test run: runs are then closed in a process beside it.
     """
 
     run: str
@@ -70,6 +71,7 @@ class RecorderConfig:
     approved: str = field(default="", repr=False)
     approved_source: str = ""
     approved_problem: str = ""
+    stays: bool = False
 
     def to_json(self) -> str:
         """One line for the recorder's stdin."""

@@ -3,15 +3,23 @@
 Binds the segment that records to the judge that decides; knows no transport and no process.
 """
 
+from __future__ import annotations
+
+import weakref
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from pytest_mcp_governance.evidence.ledger import Committed, Segment
 from pytest_mcp_governance.policy.engine import Access, Decision, Finding, Judge
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.known import Baseline, Known
 from pytest_mcp_governance.policy.verdicts import NO_CALLS
+from pytest_mcp_governance.session.turnstile import Turnstile
 from pytest_mcp_governance.session.wire import plain_tool, storable
+
+if TYPE_CHECKING:
+    from pytest_mcp_governance.session.conversation import Conversation
 
 
 @dataclass(slots=True)
@@ -42,11 +50,21 @@ class Trial:
         judge: the policy's state for this attempt.
         test: clear test name and attempt, from 1.
         baseline: the findings that the suite knows of.
+        turnstile: what every message goes through; the same for all attempts of a recorder.
     """
 
-    def __init__(self, segment: Segment, judge: Judge, test: tuple[str, int], baseline: Baseline | None = None) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        judge: Judge,
+        test: tuple[str, int],
+        baseline: Baseline | None = None,
+        turnstile: Turnstile | None = None,
+    ) -> None:
         self.test = test
         self.judge = judge
+        self.turnstile = turnstile or Turnstile()
+        self.conversations: weakref.WeakSet[Conversation] = weakref.WeakSet()
         self.calls: list[Call] = []
         self.accesses: list[dict[str, object]] = []
         self.findings: list[Finding] = []
@@ -74,25 +92,29 @@ class Trial:
             LedgerWriteError: the decision could not be stored.
         """
         decision = self.judge.decide(event, request)
-        fields: dict[str, object] = {
-            "moment": "before",
-            "rule": decision.rule,
-            "clause": decision.clause,
-            "verdict": decision.verdict,
-            "effect": decision.effect,
-            "ref": event.ref,
-        }
-        if decision.reason:
-            fields["reason"] = _committed(decision.reason)
-        if decision.resolved:
-            fields["resolved"] = _committed(dict(decision.resolved))
-        ref = self.record("decision", fields)
+        ref = self.decided(decision, event.ref, "before")
         self.judge.recorded(event, decision, ref)
         for access in decision.accesses:
             recorded = self._record_access(access, event)
             if decision.effect == "forward":  # what was blocked, or withheld from the agent, it did not access
                 self.accesses.append(recorded)
         return decision
+
+    def decided(self, decision: Decision, about: str, moment: str) -> str:
+        """Record a decision about the message `about`; return its ref."""
+        fields: dict[str, object] = {
+            "moment": moment,
+            "rule": decision.rule,
+            "clause": decision.clause,
+            "verdict": decision.verdict,
+            "effect": decision.effect,
+            "ref": about,
+        }
+        if decision.reason:
+            fields["reason"] = _committed(decision.reason)
+        if decision.resolved:
+            fields["resolved"] = _committed(dict(decision.resolved))
+        return self.record("decision", fields)
 
     def called(self, gateway: str, call: Call | None) -> None:
         """Note that something was asked through `gateway`: a tool call, or (None) a resource read."""

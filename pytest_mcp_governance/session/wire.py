@@ -151,6 +151,17 @@ class Exchange:
         """Forget the request that was answered in `direction`."""
         self._pending.pop(self._key(opposite(direction), request.id), None)
 
+    def current(self, request: Request) -> Request:
+        """The request as it is on record now, which it may be anew since `request` was handed out."""
+        return self._pending.get(self._key(request.event.direction, request.id), request)
+
+    def renewed(self, old: Request, new: Request) -> None:
+        """From now on answers belong to `new`: the same request on another record."""
+        for key, found in self._pending.items():
+            if found is old:
+                self._pending[key] = new
+                return
+
     @property
     def open_requests(self) -> tuple[Request, ...]:
         """Requests that nobody has answered."""

@@ -284,6 +284,33 @@ def test_two_gateways_do_not_share_a_folder(gateway: Gateway):
     Agent(gateway.configuration()).leave()
 
 
+def test_at_its_limit_a_run_goes_on_in_another_and_verify_tells_whether_one_is_missing(
+    folder: Path, started: list[Gateway]
+):
+    started.append(gateway := Gateway(folder, "--rotate-size", "1kB"))
+    agent = Agent(gateway.configuration())
+    assert gateway.process.stdout is not None
+    (moved,) = [next(line for line in gateway.process.stdout if line.startswith("going on in "))]
+    assert agent.call("get_vendor") == "get_vendor done"
+    agent.leave()
+    status, out, err = gateway.end()
+    assert (status, err) == (0, "")
+    runs = sorted(path for path in (folder / "evidence" / "runs").iterdir() if path.is_dir())
+    assert any(str(run) == moved.removeprefix("going on in ").strip() for run in runs[1:])
+    (signer,) = {line.rpartition(" ")[2] for line in out.splitlines() if line.startswith("verify: ")}
+
+    def chain(*named: Path) -> subprocess.CompletedProcess[str]:
+        command = [*CLI, "verify", "--chain", "--trust", signer, *map(str, named)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    whole = chain(*runs)
+    assert whole.returncode == 0
+    assert f"VERIFIED: {len(runs)} runs, an unbroken chain" in whole.stdout
+    cut = chain(*(run / "report.html" for run in runs[1:]))
+    assert cut.returncode == 3
+    assert f"run {runs[0].name}, which run" in cut.stdout
+
+
 FORMS = {
     "config": lambda shown: shown["agent"]["mcpServers"]["books"]["args"],
     "servers": lambda shown: shown["agent"]["books"]["args"] * (shown["agent"]["books"]["transport"] == "stdio"),
@@ -308,6 +335,10 @@ WRONG = {
     "no such key": (lambda p: None, ("--signing-key", "absent.pem"), "absent.pem"),
     "a name for no file": (lambda p: None, ("--agent", "../x"), "--agent '../x'"),
     "a name twice": (lambda p: None, ("--agent", "a", "--agent", "A"), "a name is given twice"),
+    "a time of two words": (lambda p: None, ("--rotate-after", "6 h"), "--rotate-after '6 h': write a whole number"),
+    "no time": (lambda p: None, ("--rotate-after", "0s"), "--rotate-after '0s'"),
+    "a size without a unit": (lambda p: None, ("--rotate-size", "500"), "one of kB, MB, GB, such as 6MB"),
+    "a unit that is a time's": (lambda p: None, ("--rotate-size", "5m"), "--rotate-size '5m'"),
     "evidence in a file": (lambda p: (p / "evidence").write_text(""), (), "evidence"),
 }
 

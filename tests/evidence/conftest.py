@@ -146,6 +146,7 @@ class OpenedRun:
         signer: SigningKey | None = None,
         cut_off: tuple[SegmentSummary, ...] = (),
         view: bytes = VIEW,
+        continued_by: Mapping[str, object] | None = None,
     ) -> Made:
         summaries = [*cut_off, *(segment.close() for segment in reversed(self.segments))]
         count = Recount()
@@ -163,6 +164,7 @@ class OpenedRun:
             omitted=omitted,
             view_sha256=draft.view_sha256,
             item_list_sha256=draft.item_list_sha256,
+            continued_by=continued_by,
         )
         close = sign_bundle(statement, signer or self.identity)
         (self.folder / names.CLOSE).write_bytes(close)

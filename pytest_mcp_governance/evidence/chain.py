@@ -62,7 +62,7 @@ def _twice(links: Sequence[Link]) -> Iterator[Problem]:
 
 def _between(links: Sequence[Link]) -> Iterator[Problem]:
     by_open = {link.opened: link for link in links}
-    for number, link in enumerate(links):
+    for number, link in enumerate(by_open.values()):
         if link.continues is not None:
             yield from _before(link, link.continues, by_open.get(str(link.continues.get("open"))))
         elif number and link.previous not in {other.closed for other in links if other.closed}:

@@ -4,6 +4,7 @@ Leaves out the search (`adopt.inventory`).
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -44,10 +45,10 @@ def command(
     call of it was recorded; it does not mean that all were.
     """
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             fail(f"{path} is no folder. Name folders of repositories.")
     for path in evidence:
-        if not path.exists():
+        if not os.path.exists(path):
             fail(f"--evidence: {path} does not exist.")
     found = take_inventory(paths, evidence)
     if form == "json":

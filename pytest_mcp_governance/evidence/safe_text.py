@@ -19,6 +19,21 @@ def safe(text: str, limit: int = 200) -> str:
     return "".join(_visible(character) for character in shown)
 
 
+def quoted(text: str, *, lines: int, limit: int = 500) -> list[str]:
+    """The last lines of what somebody else wrote, safe for a terminal and for a CI's log.
+
+    Args:
+        text: anything.
+        lines: how many of its last lines are kept.
+        limit: characters of a line that are kept.
+
+    Returns:
+        The lines, each behind `| `, so that none begins like a command to the CI (GitHub's `::error::`, `##[group]`).
+    """
+    last = [line for line in text.splitlines() if line.strip()][-lines:]
+    return [f"| {safe(line, limit)}".replace("##[", "# #[") for line in last]
+
+
 def _visible(character: str) -> str:
     if " " <= character <= "~":
         return character

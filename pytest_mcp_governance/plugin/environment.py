@@ -9,14 +9,14 @@ import os
 import re
 from collections.abc import Mapping
 
-_MIN_LENGTH = 8  # shorter values match by chance all over a report
+_MIN_LENGTH = 6  # shorter values match by chance all over a report
 # AUTH and KEY only as a word or its end: GIT_AUTHOR_NAME and KEYBOARD are no secrets.
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|COOKIE|(?:KEY|AUTH)S?(?:_|$)", re.IGNORECASE)
 _NAMES_A_KEY = frozenset({"MCP_GOVERNANCE_SIGNING_KEY"})
 
 
 def secret_values(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Values of at least 8 characters of variables whose name looks secret, except paths that exist."""
+    """Values of at least 6 characters of variables whose name looks secret, except paths that exist."""
     found = {
         value
         for name, value in environ.items()

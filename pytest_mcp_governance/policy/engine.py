@@ -121,6 +121,10 @@ class Judge:
             self._account.note(event, decision, subject)
         return decision
 
+    def masked(self, text: str) -> str:
+        """`text` with every secret or personal value in it replaced by what it is, in brackets."""
+        return self._masker.text(text)
+
     def recorded(self, event: Event, decision: Decision, ref: str) -> None:
         """The decision on `event` was recorded as `ref`; findings will refer to it."""
         if decision.verdict != "allow" or decision.clause in BLIND:

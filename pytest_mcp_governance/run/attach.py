@@ -5,6 +5,7 @@ The same input gives the same zip. Leaves out the words (`report.ticket`).
 
 import hashlib
 import io
+import os
 import re
 import zipfile
 from collections.abc import Sequence
@@ -79,7 +80,7 @@ def attach(
         HOW_TO_CHECK: how_to_check(ticket).encode(),
         COMMENT_NAMES[form]: text.encode(),
     }
-    if place.exists() and (not replace or place.samefile(target)):
+    if os.path.exists(place) and (not replace or place.samefile(target)):
         raise EvidenceError(f"{safe(str(place))} is there already; name another file with --out, or use --force.")
     replace_file(place, (_zip(files),))
     return Attached(place, text, report)

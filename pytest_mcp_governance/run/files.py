@@ -35,7 +35,7 @@ def read_report(target: Path) -> bytes:
     Raises:
         EvidenceError: it is a folder, or cannot be read.
     """
-    if target.is_dir():
+    if os.path.isdir(target):
         raise EvidenceError(f"{safe(str(target))} is a folder; name the report in it, {safe(str(target))}/report.html.")
     try:
         return target.read_bytes()

@@ -34,9 +34,9 @@ def find_reports(targets: Sequence[Path]) -> Found:
     absent: list[str] = []
     contents: set[str] = set()
     for target in targets:
-        if not target.exists():
+        if not os.path.exists(target):  # false, too, for what can be no path
             absent.append(f"{safe(str(target))} does not exist")
-        elif not target.is_dir():
+        elif not os.path.isdir(target):
             reports.append(target)
         elif _is_run(target):
             _take_run(target, reports, absent)

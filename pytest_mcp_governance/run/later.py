@@ -3,6 +3,7 @@
 The kinds are `evidence.later`'s. Leaves out what a statement of a kind says beyond its subject.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,7 +74,7 @@ def add_later(
         if out is not None:
             raise EvidenceError("A run folder gets the statement in its own place; --out is for report files.")
         report = target / "report.html"
-        if report.is_file():
+        if os.path.isfile(report):
             if verify(report).close_digest != before.close_digest:
                 raise EvidenceError(f"{safe(str(report))} is not the report of this run; nothing was written.")
             written.append(_into_file(ContainerSource(report.read_bytes()), report, path, bundle))

@@ -5,6 +5,7 @@ Leaves out finding the reports (`find`) and what a group is (`evidence.group`, `
 """
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -89,7 +90,7 @@ def merge(
     """
     baseline = read_approval(approved[0].encode()) if approved is not None else None
     inputs = _check_together([_checked(path, trust) for path in reports])
-    if any(out.exists() and out.samefile(given.path) for given in inputs):
+    if any(os.path.exists(out) and out.samefile(given.path) for given in inputs):
         raise EvidenceError(f"{safe(str(out))} is one of the reports to merge; name another file with --out.")
     whole = whole_of([given.member for given in inputs])
     by_run = {given.member.run: given for given in inputs}

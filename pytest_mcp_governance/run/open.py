@@ -160,11 +160,19 @@ def _circumstances(config: RecorderConfig, previous: str | None) -> Mapping[str,
         known["previous"] = previous
     commit = _git(config.rootdir, "rev-parse", "HEAD")
     if commit:
-        known["source"] = {"commit": commit, "dirty": bool(_git(config.rootdir, "status", "--porcelain"))}
+        known["source"] = _source(config.rootdir, commit)
     return known
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _source(folder: Path, commit: str) -> Mapping[str, object]:
+    # Untracked files count whatever the repository's settings say of showing them.
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=normal")
+    # Where git cannot tell, nothing is said: a tree that nobody has looked at is not a clean one.
+    return {"commit": commit} if changed is None else {"commit": commit, "dirty": bool(changed)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git says, None where it fails or does not answer in time."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -174,8 +182,8 @@ def _git(folder: Path, *arguments: str) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _write(path: Path, data: bytes) -> None:

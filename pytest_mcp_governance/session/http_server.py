@@ -60,7 +60,7 @@ class HttpServer:
         """Values that no report may show: those of the headers, also without their scheme, and of the URL's query."""
         found = {part for value in self.headers.values() for part in (value, value.partition(" ")[2])}
         found |= {part.partition("=")[2] for part in urlsplit(self.url).query.split("&")}
-        return frozenset(value for value in found if len(value) >= 8)
+        return frozenset(value for value in found if len(value) >= 6)
 
     def require_certificates(self) -> None:
         """See that the authorities for https can be read.

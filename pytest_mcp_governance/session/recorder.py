@@ -28,10 +28,11 @@ from pytest_mcp_governance.session.processes import is_alive
 from pytest_mcp_governance.session.resolve import FileResolver
 from pytest_mcp_governance.session.rpc import LINE_LIMIT_BYTES, Link, answer
 from pytest_mcp_governance.session.settings import RecorderConfig
-from pytest_mcp_governance.session.trial import Trial, finding_fields
+from pytest_mcp_governance.session.trial import Trial
 from pytest_mcp_governance.session.turnstile import Turnstile
 
 _TICK_S = 1.0
+_MIN_SECRET = 6  # shorter values match by chance all over a report
 _SECRET_NAME = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "AUTH", "COOKIE")
 Operation = Callable[[Mapping[str, object]], Awaitable[object]]
 
@@ -162,7 +163,7 @@ class RecorderService:
             today=(today := datetime.now(UTC).date()),
         )
         self._begun = arguments
-        self._trial = trial = Trial(self._segment, judge, test, self._baseline, self._turnstile)
+        self._trial = trial = Trial(self._segment, judge, test, self._baseline, self._turnstile, secrets=self._secrets)
         start: dict[str, object] = {"phase": "start", "nodeid": Committed(arguments["nodeid"])}
         start |= {k: arguments[k] for k in ("agent", "controls") if arguments.get(k)}
         trial.record("test", start)
@@ -182,6 +183,11 @@ class RecorderService:
         trial = self._current()
         servers = cast(dict[str, dict[str, object]], arguments["servers"])
         agent = str(arguments["agent"])
+        if any(secret in agent for secret in self._secrets):
+            raise ConfigurationError(
+                "the agent's name holds the value of a secret of the environment, and names stand in every report: "
+                "name the agent by something else"
+            )
         gateway, commands, urls = await self._gateways.open(
             trial,
             servers,
@@ -203,7 +209,7 @@ class RecorderService:
             value
             for entry in servers.values()
             for name, value in cast(dict[str, str], entry.get("env") or {}).items()
-            if len(value) >= 8 and any(part in name.upper() for part in _SECRET_NAME)
+            if len(value) >= _MIN_SECRET and any(part in name.upper() for part in _SECRET_NAME)
         }
         for name, entry in servers.items():
             if "url" in entry:
@@ -242,21 +248,21 @@ class RecorderService:
 
     async def _op_end_expectation(self, arguments: Mapping[str, object]) -> object:
         trial = self._current()
-        return [finding_fields(trial.marked(f)) for f in trial.judge.end_expectation(cast(int, arguments["token"]))]
+        return [trial.told(f) for f in trial.judge.end_expectation(cast(int, arguments["token"]))]
 
     async def _op_require(self, arguments: Mapping[str, object]) -> object:
         requirement = cast(Mapping[str, object], arguments["requirement"])
         trial = self._current()
-        return [finding_fields(trial.marked(f)) for f in trial.judge.require(requirement)]
+        return [trial.told(f) for f in trial.judge.require(requirement)]
 
     async def _op_standing(self, arguments: Mapping[str, object]) -> object:
         trial = self._current()
-        return [finding_fields(trial.marked(f)) for f in trial.judge.standing()]
+        return [trial.told(f) for f in trial.judge.standing()]
 
     async def _op_conclude(self, arguments: Mapping[str, object]) -> object:
         trial = self._current()
         trial.exercised = True
-        return [finding_fields(f) for f in trial.conclude()]
+        return [trial.told(f) for f in trial.conclude()]
 
     async def _op_calls(self, arguments: Mapping[str, object]) -> object:
         return [call.as_fields() for call in self._current().calls]
@@ -271,7 +277,7 @@ class RecorderService:
         self._segment.checkpoint(sync=True)
         self._trial = None
         return {
-            "findings": [finding_fields(f) for f in findings],
+            "findings": [trial.told(f) for f in findings],
             "calls": len(trial.calls),
             "denied": sum(call.verdict == "deny" and not call.forwarded for call in trial.calls),
         }

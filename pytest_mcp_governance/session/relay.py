@@ -8,6 +8,7 @@ import codecs
 import contextlib
 
 from pytest_mcp_governance.errors import CaptureError, GovernanceError, LedgerWriteError
+from pytest_mcp_governance.evidence.safe_text import quoted
 from pytest_mcp_governance.session.conversation import Conversation
 from pytest_mcp_governance.session.screens import Screens
 from pytest_mcp_governance.session.scribe import Connection
@@ -40,6 +41,7 @@ class Relay:
         agent_out: asyncio.StreamWriter,
     ) -> None:
         self.failure: str | None = None
+        self._trial = trial
         self._conversation = Conversation(connection, trial)
         self._scribe = self._conversation.scribe
         self._spec = server
@@ -99,8 +101,8 @@ class Relay:
 
     def _explain_exit(self, status: int) -> None:
         waiting = len(self._conversation.exchange.open_requests)
-        tail = self._stderr_tail.decode("utf-8", "replace").strip()
-        last = "\n".join(f"    {line}" for line in tail.splitlines()[-6:])
+        tail = self._trial.masked(self._stderr_tail.decode("utf-8", "replace"))
+        last = "\n".join(f"    {line}" for line in quoted(tail, lines=6))
         self.failure = (
             f"server {self._spec.name!r} ended with status {status} while the agent was connected"
             f" ({waiting} request(s) unanswered).\n"

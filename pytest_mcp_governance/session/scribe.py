@@ -17,7 +17,7 @@ from pytest_mcp_governance.evidence.ledger import Committed
 from pytest_mcp_governance.session.strict import parse
 from pytest_mcp_governance.session.trial import Trial
 from pytest_mcp_governance.session.upstream import Transport
-from pytest_mcp_governance.session.wire import Direction, Message, plain_method, plain_tool, storable
+from pytest_mcp_governance.session.wire import Direction, Message, storable
 
 _IMAGE_TYPE = re.compile(r"image/[a-z0-9.+-]{1,40}")
 
@@ -141,7 +141,7 @@ class Scribe:
         }
         if carried is not None:
             fields["carried"] = dict(carried)
-        fields |= _names(message.method, message.tool)
+        fields |= self._names(message.method, message.tool)
         if message.id is not None:
             fields["id"] = message.id if isinstance(message.id, int) else Committed(storable(message.id))
         if message.request is not None:
@@ -162,7 +162,7 @@ class Scribe:
             "origin": "synthesised",
             "ref": ref,
         }
-        self._trial.record("msg", fields | _names(method, tool) | _wire(raw))
+        self._trial.record("msg", fields | self._names(method, tool) | _wire(raw))
 
     def session(self, state: str) -> None:
         """Record that the connection opened, closed, or goes on from one run into the next."""
@@ -176,7 +176,7 @@ class Scribe:
             "command_sha256": self._at.digest,
         }
         self.is_open = state != "closed"
-        self._trial.record("session", fields | ({} if state == "opened" else self.facts.fields()))
+        self._trial.record("session", fields | ({} if state == "opened" else self._facts()))
 
     def exchange(self, state: str, fields: Mapping[str, object]) -> str:
         """Record a step of an HTTP exchange on this connection; return its ref."""
@@ -195,10 +195,28 @@ class Scribe:
                 found[name] = value
         return found
 
+    def _facts(self) -> dict[str, object]:
+        """What the two sides say of themselves stands in the clear, and is text of theirs: secrets in it are masked."""
+        said = self.facts.fields()
+        for key, value in said.items():
+            if isinstance(value, str) and key != "tools_sha256":
+                said[key] = self._trial.masked(value)
+            elif isinstance(value, dict):
+                said[key] = {name: self._trial.masked(str(text)) for name, text in value.items()}
+        return said
+
     def lost(self, reason: str) -> None:
         """Record that the recorder itself may have lost something on this connection."""
         with contextlib.suppress(LedgerWriteError):
             self._trial.record("gap", {"what": f"connection {self._at.id}", "count": 1, "reason": reason})
+
+    def _names(self, method: str | None, tool: str | None) -> dict[str, object]:
+        fields: dict[str, object] = {}
+        named = (("method", method, self._trial.plain_method), ("tool", tool, self._trial.plain_tool))
+        for key, value, plain in named:
+            if value is not None:
+                fields[key] = plain(value) or Committed(storable(value))
+        return fields
 
     def io(self, stream: str, *, text: str | None = None, code: int | None = None, asked: bool | None = None) -> None:
         """Record what came beside the messages: stderr, an exit status, a failed forward."""
@@ -211,14 +229,6 @@ class Scribe:
             fields["asked"] = asked
         with contextlib.suppress(LedgerWriteError):
             self._trial.record("io", fields)
-
-
-def _names(method: str | None, tool: str | None) -> dict[str, object]:
-    fields: dict[str, object] = {}
-    for key, value, plain in (("method", method, plain_method), ("tool", tool, plain_tool)):
-        if value is not None:
-            fields[key] = plain(value) or Committed(storable(value))
-    return fields
 
 
 def _wire(raw: bytes) -> dict[str, object]:

@@ -6,7 +6,7 @@ Binds the segment that records to the judge that decides; knows no transport and
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.known import Baseline, Known
 from pytest_mcp_governance.policy.verdicts import NO_CALLS
 from pytest_mcp_governance.session.turnstile import Turnstile
-from pytest_mcp_governance.session.wire import plain_tool, storable
+from pytest_mcp_governance.session.wire import plain_method, plain_tool, storable
 
 if TYPE_CHECKING:
     from pytest_mcp_governance.session.conversation import Conversation
@@ -51,6 +51,7 @@ class Trial:
         test: clear test name and attempt, from 1.
         baseline: the findings that the suite knows of.
         turnstile: what every message goes through; the same for all attempts of a recorder.
+        secrets: values known to be secret, a set that may grow; a name that holds one is not written in the clear.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Trial:
         test: tuple[str, int],
         baseline: Baseline | None = None,
         turnstile: Turnstile | None = None,
+        *,
+        secrets: Set[str] = frozenset(),
     ) -> None:
         self.test = test
         self.judge = judge
@@ -71,6 +74,7 @@ class Trial:
         self.exercised = False
         self._segment = segment
         self._baseline = baseline
+        self._secrets = secrets
         self._written: set[tuple[object, ...]] = set()
 
     def record(self, type_: str, fields: Mapping[str, object]) -> str:
@@ -84,6 +88,23 @@ class Trial:
     def commit_blob(self, data: bytes) -> Committed:
         """Store `data` beside the ledger; return the commitment of its digest."""
         return self._segment.commit_blob(data)
+
+    def plain_method(self, method: str | None) -> str | None:
+        """The method where it may stand in the clear, else None."""
+        return None if method is None or self._holds_secret(method) else plain_method(method)
+
+    def plain_tool(self, tool: str | None) -> str | None:
+        """The tool's name where it may stand in the clear, else None."""
+        return None if tool is None or self._holds_secret(tool) else plain_tool(tool)
+
+    def masked(self, text: str) -> str:
+        """`text` from a server or an agent with every value in it that is known to be, or looks, secret masked."""
+        for secret in sorted((s for s in self._secrets if s in text), key=len, reverse=True):
+            text = text.replace(secret, "[secret]")
+        return self.judge.masked(text)
+
+    def _holds_secret(self, text: str) -> bool:
+        return any(secret in text for secret in self._secrets)
 
     def decide(self, event: Event, request: Event | None) -> Decision:
         """Judge a recorded message and record the decision, before anything is forwarded.
@@ -141,6 +162,15 @@ class Trial:
         entry = self._entry(finding)
         return finding if entry is None else replace(finding, known=entry.id)
 
+    def told(self, finding: Finding) -> dict[str, object]:
+        """A finding for the test process: its fields and, as `text`, the lines that a person reads."""
+        told = self.marked(finding)
+        if told.tool is not None and self.plain_tool(told.tool) is None:
+            told = replace(told, tool=self.masked(told.tool))
+        described = told.describe()
+        text = described if isinstance(described, str) else "\n".join(described)
+        return asdict(told) | {"text": text, "detail": dict(told.detail or {})}
+
     def _entry(self, finding: Finding) -> Known | None:
         return self._baseline.find(finding, self.test[0]) if self._baseline is not None else None
 
@@ -157,7 +187,7 @@ class Trial:
         }
         if access.scope_class is not None:
             fields["class"] = access.scope_class
-        if plain_tool(event.tool) is not None:
+        if self.plain_tool(event.tool) is not None:
             fields["tool"] = event.tool
         ref = self.record("access", fields)
         seen = {k: v for k, v in fields.items() if k not in ("data", "fields")}
@@ -177,20 +207,13 @@ class Trial:
         named = ("agent", "server", "scope", "source")
         fields |= {name: value for name in named if (value := getattr(finding, name)) is not None}
         if finding.tool is not None:
-            fields["tool"] = plain_tool(finding.tool) or _committed(finding.tool)
+            fields["tool"] = self.plain_tool(finding.tool) or _committed(finding.tool)
         entry = self._entry(finding)
         if entry is not None:
             fields |= {"known": entry.id, "known_entry": _committed(entry.stated())}
         if finding.detail is not None:
             fields["detail"] = _committed(dict(finding.detail))
         self.record("finding", fields)
-
-
-def finding_fields(finding: Finding) -> dict[str, object]:
-    """A finding for the test process: its fields and, as `text`, the lines that a person reads."""
-    described = finding.describe()
-    text = described if isinstance(described, str) else "\n".join(described)
-    return asdict(finding) | {"text": text, "detail": dict(finding.detail or {})}
 
 
 def _committed(value: object) -> Committed:

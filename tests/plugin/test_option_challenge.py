@@ -165,3 +165,19 @@ def test_an_unknown_signer_comes_before_a_requirement(suite: Suite):
     ended = suite.run()
     said = CliRunner().invoke(verify, [str(ended.folder / "governance-report.html"), "--require=challenge=12345678"])
     assert said.exit_code == 4
+
+
+def test_a_tree_that_git_cannot_look_at_is_not_a_clean_one(committed: Suite):
+    commit = git(committed.folder, "rev-parse", "HEAD")
+    (committed.folder / ".git" / "index").write_text("garbage")
+    ended = committed.run(f"--mcp-governance-challenge={NONCE}")
+    code, report = ended.verified(f"commit={commit}")
+    assert (code, [p["outcome"] for p in report["problems"]]) == (5, ["REQUIREMENT"])
+
+
+def test_untracked_files_count_whatever_the_repository_says_of_showing_them(committed: Suite):
+    commit = git(committed.folder, "rev-parse", "HEAD")
+    git(committed.folder, "config", "status.showUntrackedFiles", "no")
+    committed.write("helper.py", "")
+    code, _ = committed.run(f"--mcp-governance-challenge={NONCE}").verified(f"commit={commit}")
+    assert code == 5

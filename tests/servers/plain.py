@@ -2,6 +2,7 @@
 
 Tools: get_vendor, pay, delete_vendor, crash. What it was really asked goes to the file named by PLAIN_LOG, one JSON
 object a line. PLAIN_DIE=start ends it before it answers; PLAIN_PRINT names a variable whose value it prints to stderr.
+PLAIN_SAY is printed to stderr by the tool `crash`; PLAIN_VERSION is the version that the server gives itself.
 """
 
 import json
@@ -16,13 +17,14 @@ def answer(method: str, params: dict[str, object]) -> dict[str, object]:
         return {
             "protocolVersion": "2025-06-18",
             "capabilities": {"tools": {}},
-            "serverInfo": {"name": "plain", "version": "1"},
+            "serverInfo": {"name": "plain", "version": os.environ.get("PLAIN_VERSION", "1")},
         }
     if method == "tools/list":
         return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]}
     if method == "tools/call":
         log(params)
         if params["name"] == "crash":
+            print(os.environ.get("PLAIN_SAY", ""), file=sys.stderr, flush=True)
             os._exit(3)
         return {"content": [{"type": "text", "text": f"{params['name']} done"}], "isError": False}
     return {}

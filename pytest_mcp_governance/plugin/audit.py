@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 
 from pytest_mcp_governance.errors import ConfigurationError
 from pytest_mcp_governance.plugin.failures import Finding, Judgement
+from pytest_mcp_governance.plugin.inprocess import InProcess
 from pytest_mcp_governance.plugin.servers import choose
 from pytest_mcp_governance.plugin.views import Accesses, Calls
 
@@ -44,6 +45,7 @@ class Audit:
         self._rootdir = rootdir
         self._agents: list[str] = []
         self._gateways: list[Gateway] = []
+        self._in_process = InProcess()
         self._ended = False
 
     def __repr__(self) -> str:
@@ -136,9 +138,10 @@ class Audit:
         """
         self._judgement.raise_now(self._live().standing())
 
-    def end(self) -> None:
-        """Called by the fixture: nothing may be asked any more."""
+    def end(self) -> tuple[str, ...]:
+        """Called by the fixture: nothing may be asked any more; returns what did not end with it, in words."""
         self._ended = True
+        return self._in_process.close()
 
     def server_failures(self) -> tuple[str, ...]:
         """What went wrong on the connections to servers, in words."""
@@ -153,7 +156,8 @@ class Audit:
 
         def opened() -> tuple[str, dict[str, list[str]], dict[str, str]]:
             self._live()
-            reply = recorder.open_gateway(servers=chosen, agent=name, request=request, idle_ok=idle_ok)
+            servers = self._in_process.entries(chosen)
+            reply = recorder.open_gateway(servers=servers, agent=name, request=request, idle_ok=idle_ok)
             urls = cast("dict[str, str]", reply["urls"])
             return str(reply["gateway"]), cast("dict[str, list[str]]", reply["commands"]), urls
 

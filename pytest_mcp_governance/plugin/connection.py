@@ -59,7 +59,7 @@ class Connection:
         try:
             return await self._async.__aexit__(kind, error, tb)
         finally:
-            self._gateway.__exit__(None, None, None)
+            self._close(error)
 
     def __enter__(self) -> SyncSession:
         from pytest_mcp_governance.session.sync_client import sync_session
@@ -79,7 +79,15 @@ class Connection:
         try:
             return self._sync.__exit__(kind, error, tb)
         finally:
-            self._gateway.__exit__(None, None, None)
+            self._close(error)
+
+    def _close(self, error: BaseException | None) -> None:
+        """Close the gateway; the test's error gets to know what only showed when the server had ended."""
+        self._gateway.__exit__(None, None, None)
+        if error is not None:
+            for failure in self._gateway.failures:
+                if failure not in getattr(error, "__notes__", ()):
+                    error.add_note(failure)
 
     def _session(self, *, in_thread: bool) -> AbstractAsyncContextManager[ClientSession]:
         from pytest_mcp_governance.session.client import Callbacks, connect

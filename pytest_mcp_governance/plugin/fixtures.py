@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def mcp_audit_servers(pytestconfig: pytest.Config) -> dict[str, Server]:
-    """The MCP servers of this suite: name -> {"command", "args", "env", "cwd"}; from mcp.json at rootdir."""
+    """The MCP servers of this suite: name -> {"command", "args", "env", "cwd"}; from mcp.json at rootdir.
+
+    A suite that overrides it may give server objects (FastMCP, MCPServer, Server) too; they run in the test's process.
+    """
     from pytest_mcp_governance.plugin.servers import read_servers
 
     recording = pytestconfig.stash[LIFECYCLE].recording
@@ -62,4 +65,5 @@ def mcp_audit(request: pytest.FixtureRequest, mcp_audit_servers: object, mcp_aud
                 raise
             recording.late_findings.append(f"{running.attempt.name}: {found.msg}")
         finally:
-            running.audit.end()
+            for failure in running.audit.end():
+                recording.add_problem(failure)

@@ -17,7 +17,7 @@ from pytest_mcp_governance.errors import ConfigurationError
 
 Server = dict[str, object]
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+NAME = re.compile(r"[A-Za-z0-9_-]+")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _RECORDERS_OWN = frozenset({"MCP_AUDIT_CDP_URL", "MCP_AUDIT_CDP_PORT"})  # filled in by the recorder
 
@@ -54,8 +54,8 @@ def read_servers(path: Path, environ: Mapping[str, str]) -> dict[str, Server]:
     }
 
 
-def choose(declared: object, names: Iterable[str], *, folder: Path) -> dict[str, Server]:
-    """The servers a test asked for; all of them when it named none.
+def choose(declared: object, names: Iterable[str], *, folder: Path) -> dict[str, object]:
+    """The servers a test asked for, as entries or as the objects that were given; all when it named none.
 
     Args:
         declared: what the fixture `mcp_audit_servers` gave.
@@ -72,14 +72,24 @@ def choose(declared: object, names: Iterable[str], *, folder: Path) -> dict[str,
     if not declared:
         raise ConfigurationError(_nothing_declared(folder))
     wanted = tuple(dict.fromkeys(names)) or tuple(declared)
-    chosen = {}
+    chosen: dict[str, object] = {}
     for name in wanted:
         if name not in declared:
             raise ConfigurationError(_unknown(name, declared))
+        if is_server_object(declared[name]):
+            chosen[name] = declared[name]
+            continue
         server = _server(name, declared[name], folder, "mcp_audit_servers", {})
         _check_variables(name, server)
         chosen[name] = server
     return chosen
+
+
+def is_server_object(entry: object) -> bool:
+    """Whether it is an MCP server of the SDK's or fastmcp's, to be run inside the test's process."""
+    from pytest_mcp_governance.session.memory import low_level
+
+    return not isinstance(entry, Mapping | str | type) and low_level(entry) is not None
 
 
 class _DuplicateKeyError(ValueError):
@@ -96,11 +106,12 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _server(name: object, entry: object, folder: Path, source: str, environ: Mapping[str, str]) -> Server:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ConfigurationError(f"{source}: server name {name!r} must consist of letters, digits, _ and -")
     where = f"{source}: server {name!r}"
     if not isinstance(entry, Mapping):
-        raise ConfigurationError(f"{where} must be an object, got {type(entry).__name__}")
+        either = " or an MCP server" if source == "mcp_audit_servers" else ""
+        raise ConfigurationError(f"{where} must be an object{either}, got {type(entry).__name__}")
     if "url" in entry:
         return _by_url(where, entry, environ)
     if "command" not in entry:

@@ -14,10 +14,12 @@ from pytest_mcp_governance.session import shim
 from pytest_mcp_governance.session.http_channel import Channel
 from pytest_mcp_governance.session.http_front import HttpFront
 from pytest_mcp_governance.session.http_server import HttpServer
+from pytest_mcp_governance.session.inprocess import InProcessServer
 from pytest_mcp_governance.session.relay import Relay
 from pytest_mcp_governance.session.scribe import Connection
 from pytest_mcp_governance.session.server import ServerSpec
 from pytest_mcp_governance.session.trial import Trial
+from pytest_mcp_governance.session.upstream import StreamServer
 
 _SETTLE_S = 3.0
 _MOST_FAILURES = 1_000  # kept in memory; the records have all of them
@@ -69,7 +71,7 @@ class Gateways:
         self._root = root
         self._front = front
         self._by_id: dict[str, Gateway] = {}
-        self._by_token: dict[str, tuple[Gateway, ServerSpec]] = {}
+        self._by_token: dict[str, tuple[Gateway, StreamServer]] = {}
         self._connections = 0
         self._news: list[str] = []
 
@@ -95,9 +97,7 @@ class Gateways:
             ConfigurationError: a server's entry is wrong, its command is missing, or no port can be had.
         """
         by_url = [HttpServer.from_mapping(name, entry) for name, entry in servers.items() if "url" in entry]
-        specs = [ServerSpec.from_mapping(name, e, self._root) for name, e in servers.items() if "url" not in e]
-        for spec in specs:
-            spec.require_command()
+        specs = [self._server(name, entry) for name, entry in servers.items() if "url" not in entry]
         for server in by_url:
             server.require_certificates()
         if by_url:
@@ -115,7 +115,7 @@ class Gateways:
         gateway.channels.append(channel)
         return self._front.admit(channel)
 
-    def _connection(self, gateway: Gateway, server: ServerSpec | HttpServer) -> Connection:
+    def _connection(self, gateway: Gateway, server: StreamServer | HttpServer) -> Connection:
         self._connections += 1
         return Connection(
             id=f"c{self._connections}",
@@ -126,7 +126,14 @@ class Gateways:
             transport=server.transport,
         )
 
-    def _admit(self, gateway: Gateway, spec: ServerSpec) -> list[str]:
+    def _server(self, name: str, entry: Mapping[str, object]) -> StreamServer:
+        if "memory" in entry:
+            return InProcessServer.from_mapping(name, entry)
+        spec = ServerSpec.from_mapping(name, entry, self._root)
+        spec.require_command()
+        return spec
+
+    def _admit(self, gateway: Gateway, spec: StreamServer) -> list[str]:
         token = secrets.token_urlsafe(24)
         path = self._folder / f"{gateway.id}-{spec.name}"
         path.touch(mode=0o600)

@@ -96,18 +96,21 @@ class Relay:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(errors, 1.0)
             self._scribe.io("exit", code=status, asked=self._agent_left)
-            if not self._agent_left:
+            # A process may end as it likes when it was asked to; an exception in the test's own process is told.
+            if not self._agent_left or (status and self._spec.transport == "memory"):
                 self._explain_exit(status)
 
     def _explain_exit(self, status: int) -> None:
         waiting = len(self._conversation.exchange.open_requests)
         tail = self._trial.masked(self._stderr_tail.decode("utf-8", "replace"))
         last = "\n".join(f"    {line}" for line in quoted(tail, lines=6))
+        said = "Its last lines on stderr" if self._spec.transport == "stdio" else "The end of its exception"
         self.failure = (
-            f"server {self._spec.name!r} ended with status {status} while the agent was connected"
+            f"server {self._spec.name!r} ended with status {status} "
+            f"{'after the agent had left' if self._agent_left else 'while the agent was connected'}"
             f" ({waiting} request(s) unanswered).\n"
-            + (f"  Its last lines on stderr:\n{last}\n" if last else "  It wrote nothing to stderr.\n")
-            + f"  To see why, run by hand the command of its entry {self._spec.name!r} in mcp.json."
+            + (f"  {said}:\n{last}\n" if last else "  It said nothing of why.\n")
+            + f"  {self._spec.remedy}"
         )
 
     async def _agent_to_server(self) -> None:

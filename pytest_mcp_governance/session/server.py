@@ -84,6 +84,11 @@ class ServerSpec:
         """A process speaks over its stdio."""
         return "stdio"
 
+    @property
+    def remedy(self) -> str:
+        """What to do to see why it ended."""
+        return f"To see why, run by hand the command of its entry {self.name!r} in mcp.json."
+
     async def start(self, cdp: tuple[str, int] | None) -> "ServerProcess":
         """Start the server; see `ServerProcess.start`."""
         return await ServerProcess.start(self, cdp)

@@ -47,6 +47,10 @@ class StreamServer(Protocol):
     def needs_browser(self) -> bool:
         """Whether it asks for a browser that the recorder watches."""
 
+    @property
+    def remedy(self) -> str:
+        """What to do to see why it ended, one sentence."""
+
     async def start(self, cdp: tuple[str, int] | None) -> Upstream:
         """Start it.
 

@@ -13,10 +13,10 @@ import pytest
 
 from pytest_mcp_governance.errors import GovernanceError
 from pytest_mcp_governance.plugin import options
-from pytest_mcp_governance.plugin.fixtures import mcp_audit, mcp_audit_policy, mcp_audit_servers
+from pytest_mcp_governance.plugin.fixtures import mcp_audit, mcp_audit_policy, mcp_audit_servers, mcp_audit_session
 from pytest_mcp_governance.plugin.lifecycle import LIFECYCLE, MARKER_LINE, Lifecycle
 
-__all__ = ["mcp_audit", "mcp_audit_policy", "mcp_audit_servers"]
+__all__ = ["mcp_audit", "mcp_audit_policy", "mcp_audit_servers", "mcp_audit_session"]
 
 _HEADER: pytest.StashKey[str] = pytest.StashKey()
 

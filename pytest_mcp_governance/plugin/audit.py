@@ -33,16 +33,25 @@ class Audit:
         agent: the agent's name where a call gives none; the marker's.
         servers: what the fixture `mcp_audit_servers` gave.
         rootdir: pytest's root folder.
+        session: whether its gateways outlive the test that is running.
     """
 
     def __init__(
-        self, recorder: Recorder, judgement: Judgement, *, agent: str | None, servers: object, rootdir: Path
+        self,
+        recorder: Recorder,
+        judgement: Judgement,
+        *,
+        agent: str | None,
+        servers: object,
+        rootdir: Path,
+        session: bool = False,
     ) -> None:
         self._recorder = recorder
         self._judgement = judgement
         self._agent = agent
         self._servers = servers
         self._rootdir = rootdir
+        self._session = session
         self._agents: list[str] = []
         self._gateways: list[Gateway] = []
         self._in_process = InProcess()
@@ -157,7 +166,9 @@ class Audit:
         def opened() -> tuple[str, dict[str, list[str]], dict[str, str]]:
             self._live()
             servers = self._in_process.entries(chosen)
-            reply = recorder.open_gateway(servers=servers, agent=name, request=request, idle_ok=idle_ok)
+            reply = recorder.open_gateway(
+                servers=servers, agent=name, request=request, idle_ok=idle_ok, session=self._session
+            )
             urls = cast("dict[str, str]", reply["urls"])
             return str(reply["gateway"]), cast("dict[str, list[str]]", reply["commands"]), urls
 

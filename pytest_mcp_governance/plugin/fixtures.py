@@ -1,4 +1,4 @@
-"""The fixtures: `mcp_audit`, and two that a suite overrides, `mcp_audit_servers` and `mcp_audit_policy`."""
+"""The fixtures `mcp_audit` and `mcp_audit_session`, and two that a suite overrides: servers and policy."""
 
 from __future__ import annotations
 
@@ -42,6 +42,21 @@ def mcp_audit_policy(pytestconfig: pytest.Config) -> Path | None:
     from pytest_mcp_governance.plugin.sources import default_policy
 
     return default_policy(pytestconfig.stash[LIFECYCLE].settings, pytestconfig.rootpath)
+
+
+@pytest.fixture(scope="session")
+def mcp_audit_session(
+    pytestconfig: pytest.Config, mcp_audit_servers: object, mcp_audit_policy: object
+) -> Iterator[Audit]:
+    """`mcp_audit` for agents that outlive a test: what they do belongs to the test that is running."""
+    recording = pytestconfig.stash[LIFECYCLE].recording
+    with recording.telling_mistakes():
+        try:
+            audit = recording.begin_session(mcp_audit_servers, mcp_audit_policy)
+        except GovernanceError as error:
+            fail_for_error(recording, error)
+        yield audit
+        recording.end_session()
 
 
 @pytest.fixture

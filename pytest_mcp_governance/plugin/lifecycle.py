@@ -26,7 +26,7 @@ MARKER_LINE = (
     "the test's, the default agent, the controls it gives evidence for, and enforce or observe; a mark can "
     "only tighten."
 )
-AUDIT_FIXTURES = frozenset({"mcp_audit"})
+AUDIT_FIXTURES = frozenset({"mcp_audit", "mcp_audit_session"})
 LIFECYCLE: pytest.StashKey[Lifecycle] = pytest.StashKey()
 RUNNING: pytest.StashKey[Running] = pytest.StashKey()
 _REPORTS: pytest.StashKey[list[pytest.TestReport]] = pytest.StashKey()
@@ -68,6 +68,8 @@ class Lifecycle:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
         self._collected = tuple(items)  # a wrapper, so that no plugin has deselected anything yet
+        for item in items:
+            _audit_each_test_of_a_session(item)
         return (yield)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -274,6 +276,13 @@ class Lifecycle:
                 recording.result, self._failing, self._config.rootpath, os.environ, recording.approved
             ):
                 terminalreporter.write_line(line)
+
+
+def _audit_each_test_of_a_session(item: pytest.Item) -> None:
+    """A test with an agent that outlives it is an attempt of its own all the same: its policy judges what happens."""
+    names = getattr(item, "fixturenames", None)
+    if isinstance(names, list) and "mcp_audit_session" in names and "mcp_audit" not in names:
+        names.insert(names.index("mcp_audit_session") + 1, "mcp_audit")
 
 
 def is_audited(item: pytest.Item) -> bool:

@@ -54,6 +54,15 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """The session's own attempt, where a suite has agents that outlive a test."""
+
+    name: str
+    audit: Audit
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
 class NotRun:
     """A selected test whose audit never began: skipped, or stopped by an error in its setup."""
 
@@ -74,6 +83,7 @@ class Recording:
         self.collected: tuple[pytest.Item, ...] = ()
         self.selected: tuple[pytest.Item, ...] = ()
         self.running: Running | None = None
+        self.session: Session | None = None
         self.problems: list[str] = []
         self.late_findings: list[str] = []
         self.policy_unreadable = False
@@ -87,6 +97,7 @@ class Recording:
         self._names: dict[str, str] | None = None
         self._not_run: dict[str, NotRun] = {}
         self._attempts: Counter[str] = Counter()
+        self._sessions = 0
         self._shard: Shard | None = None
         self._is_controller = False
         self._worker_recorded = False
@@ -137,6 +148,48 @@ class Recording:
         audit = Audit(recorder, judgement, agent=terms.agent, servers=servers, rootdir=self._rootdir)
         self.running = Running(attempt, audit, judgement, str(reply["policy_sha256"] or ""))
         return self.running
+
+    def begin_session(self, servers: object, policy: object) -> Audit:
+        """Start the attempt of the session's own, for what its agents do while no test runs.
+
+        Raises:
+            GovernanceError: policy or recorder cannot be used.
+        """
+        from pytest_mcp_governance.plugin.audit import Audit
+        from pytest_mcp_governance.plugin.failures import Judgement
+        from pytest_mcp_governance.plugin.marker import Terms
+        from pytest_mcp_governance.plugin.sources import policy_sources, tighter_mode
+
+        self.end_session()
+        sources = policy_sources(policy, Terms(), self.settings, self._rootdir)
+        if not sources and self.settings.gating.needs_policy:
+            raise ConfigurationError(NO_POLICY)
+        mode = tighter_mode(Terms(), self.settings, sources)
+        recorder = self._started()
+        self._sessions += 1
+        name = f"mcp_audit_session@{self._where().segment}"  # every worker has one, and no two are the same attempt
+        policies = [{"name": s.name, "kind": s.kind, "text": s.text} for s in sources]
+        reply = recorder.start_session(name=name, attempt=self._sessions, policies=policies, mode=mode)
+        judgement = Judgement(recorder, _heading(sources, reply), self.settings.gating.gate)
+        audit = Audit(recorder, judgement, agent=None, servers=servers, rootdir=self._rootdir, session=True)
+        self.session = Session(name, audit, judgement)
+        return audit
+
+    def end_session(self) -> None:
+        """Judge and end the session's attempt, once; what it found fails the run and no test."""
+        session, self.session = self.session, None
+        if session is None or self._recorder is None:
+            return
+        with self.keeping_problems(f"{session.name} could not be ended in the evidence"):
+            findings = self._recorder.conclude_session()
+            for problem in session.audit.end():
+                self.add_problem(problem)
+            text = session.judgement.late(findings)
+            late = self._recorder.end_session(outcome="failed" if text else "passed")
+            self.late_findings += [f"{session.name}: {text}"] if text else []
+            for name, finding in late:
+                told = session.judgement.late([finding])
+                self.late_findings += [f"{name}: {told}"] if told else []
 
     def check_policy(self) -> None:
         """After collection: a gate that was asked for needs a policy, from a setting, a mark or a fixture.
@@ -331,6 +384,7 @@ class Recording:
             incomplete: why not every selected test ran to its end; empty where all did.
         """
         self.end("error" if self.running is not None and not self.running.reports else None)
+        self.end_session()
         if self.is_worker:
             if self._recorder is not None:
                 with self.keeping_problems("this worker's evidence could not be closed"):

@@ -158,6 +158,10 @@ class Judge:
         """A call came through it."""
         self._account.gateway_call(gid)
 
+    def stranger(self, ref: str) -> None:
+        """A connection without an agent's token was refused, as `ref` records."""
+        self._account.stranger(ref)
+
     def standing(self) -> tuple[Finding, ...]:
         """The findings as they stand now."""
         return self._account.findings(final=False)

@@ -32,6 +32,7 @@ from pytest_mcp_governance.policy.verdicts import (
     seen_line,
 )
 
+MOST_STRANGERS = 20  # findings of refused connections in one test; the records have all of them
 _MOST_NAMES = 10
 _MAX_NAME = 100
 _IDLE_OK = "If that is meant: gateway(…, idle_ok=True)."
@@ -68,6 +69,12 @@ class _Expectation:
     others: dict[str, None] = field(default_factory=dict)  # the rules that denied in its place
 
 
+def refused_stranger(ref: str, mode: Mode | None) -> Finding:
+    """The finding on a connection without an agent's token; without a mode nothing is judged, so it fails nothing."""
+    reason = "a connection without a valid token was refused: it is no agent of this run"
+    return Finding("blocked", mode or "observe", UNKNOWN_AGENT, "token", reason, refs=(ref,))
+
+
 class Account:
     """The account of one test attempt; `rules` are the ids that an expectation may name besides ours."""
 
@@ -83,6 +90,7 @@ class Account:
         self._requirements: dict[str, Requirement] = {}
         self._gateways: dict[str, _Gateway] = {}
         self._strangers: dict[str, Event] = {}
+        self._refused_strangers: list[str] = []
 
     def note(self, event: Event, decision: Decision, subject: Subject | None) -> None:
         """Take a decision into account."""
@@ -138,10 +146,16 @@ class Account:
         """A call came through the gateway."""
         self._gateways.setdefault(gateway, _Gateway(False)).calls += 1
 
+    def stranger(self, ref: str) -> None:
+        """A connection without an agent's token was refused; `ref` records it. The first ones are findings."""
+        if len(self._refused_strangers) < MOST_STRANGERS:
+            self._refused_strangers.append(ref)
+
     def findings(self, *, final: bool) -> tuple[Finding, ...]:
         """All findings; those that only an end can show are added when `final`."""
         found = [self._refused(refusal) for refusal in self._refusals]
         found += self._unnamed_agents()
+        found += [refused_stranger(ref, self._mode) for ref in self._refused_strangers]
         for requirement in self._requirements.values():
             found += self._judge(requirement)
         found += [self._missing(e) for e in self._expectations if not e.met and (final or not e.open)]

@@ -201,11 +201,37 @@ class Recorder:
         )
         return cast(dict[str, object], result)
 
-    def open_gateway(
-        self, *, servers: Mapping[str, Mapping[str, object]], agent: str, request: str | None, idle_ok: bool
+    def start_session(
+        self, *, name: str, attempt: int, policies: Sequence[Mapping[str, str]], mode: str | None
     ) -> dict[str, object]:
-        """Open a gateway; return its id (`gateway`) and for each server its command (`commands`) or URL (`urls`)."""
-        result = self.call("open_gateway", servers=dict(servers), agent=agent, request=request, idle_ok=idle_ok)
+        """Begin the session's own attempt: for what happens on its gateways while no test runs."""
+        result = self.call("start_session", name=name, attempt=attempt, policies=[dict(p) for p in policies], mode=mode)
+        return cast(dict[str, object], result)
+
+    def conclude_session(self) -> list[FindingFields]:
+        """Close the session's gateways and judge its own attempt as a whole."""
+        return cast(list[FindingFields], self.call("conclude_session"))
+
+    def end_session(self, *, outcome: str) -> list[tuple[str, FindingFields]]:
+        """End the session's attempt; return what late answers showed of tests that had ended: name and finding."""
+        return cast(list[tuple[str, FindingFields]], self.call("end_session", outcome=outcome))
+
+    def open_gateway(
+        self,
+        *,
+        servers: Mapping[str, Mapping[str, object]],
+        agent: str,
+        request: str | None,
+        idle_ok: bool,
+        session: bool = False,
+    ) -> dict[str, object]:
+        """Open a gateway; return its id (`gateway`) and for each server its command (`commands`) or URL (`urls`).
+
+        `session`: it stays open beyond the test that is running, until the session's attempt ends.
+        """
+        result = self.call(
+            "open_gateway", servers=dict(servers), agent=agent, request=request, idle_ok=idle_ok, session=session
+        )
         return cast(dict[str, object], result)
 
     def close_gateway(self, gateway: str) -> list[str]:

@@ -142,6 +142,10 @@ class Gateways:
         self._by_token[token] = (gateway, spec)
         return [sys.executable, "-I", "-S", str(shim.__file__), str(path)]
 
+    def knows(self, token: str) -> bool:
+        """Whether a token was given out, also one whose gateway is closed."""
+        return token in self._by_token
+
     async def serve(self, token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Relay one agent's connection until it ends; False where the token admits nobody."""
         admitted = self._by_token.get(token)

@@ -26,13 +26,15 @@ class HttpFront:
     """The one listener of a recorder, opened by the first server that is reached by URL.
 
     Args:
-        turned_away: told the facts of a request that was not admitted, for the ledger.
+        turned_away: told the facts of a request that was not admitted, for the ledger, and whether it named an agent
+            that there never was.
     """
 
-    def __init__(self, turned_away: Callable[[Mapping[str, object]], None]) -> None:
+    def __init__(self, turned_away: Callable[[Mapping[str, object], bool], None]) -> None:
         self.seal = Seal()
         self._turned_away = turned_away
         self._channels: dict[str, Channel] = {}
+        self._given_out: set[str] = set()
         self._listener: asyncio.Server | None = None
         self._port = 0
         self._serving: set[asyncio.Task[object]] = set()
@@ -51,6 +53,7 @@ class HttpFront:
         """Let whoever knows the returned URL use a channel."""
         token = secrets.token_urlsafe(24)
         self._channels[token] = channel
+        self._given_out.add(token)
         return f"http://{HOST}:{self._port}/{token}/{_PATHS[channel.server.transport]}"
 
     def dismiss(self, channel: Channel) -> None:
@@ -115,7 +118,11 @@ class HttpFront:
         _, token, *rest = incoming.target.partition("?")[0].split("/")
         channel = self._channels.get(token)
         if channel is None:
-            raise Refused(404, "no such agent's address, or its audited block has ended; take gw.url() inside of it")
+            # What belongs to no agent's address, as OAuth discovery asks for it, claims to be nobody's.
+            stranger = bool(token) and not token.startswith(".well-known") and token not in self._given_out
+            raise Refused(
+                404, "no such agent's address, or its audited block has ended; take gw.url() inside of it", stranger
+            )
         if rest != [_PATHS[channel.server.transport]]:
             # OAuth discovery asks here for /.well-known/…: the recorder is no authorisation server and names none.
             raise Refused(
@@ -142,4 +149,4 @@ class HttpFront:
         if incoming is not None:
             # The path may hold a token, of an agent that has left or of another server.
             facts |= {"method": incoming.method[:16], "headers": self.seal.headers(incoming.headers)}
-        self._turned_away(facts)
+        self._turned_away(facts, refused.stranger)

@@ -19,12 +19,13 @@ _LINGER_S = 0.5
 
 
 class Refused(Exception):
-    """A request that is answered by the recorder itself; `status` and what it says."""
+    """A request that the recorder answers itself: `status`, what it says, and whether no agent of ours made it."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, stranger: bool = False) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.stranger = stranger
 
 
 class AgentGone(Exception):

@@ -14,16 +14,18 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Literal, TypeVar, cast
 
 from pytest_mcp_governance.errors import ConfigurationError, LedgerWriteError, RecorderError
 from pytest_mcp_governance.evidence.ledger import Committed, Segment
 from pytest_mcp_governance.policy.engine import Finding, Judge
 from pytest_mcp_governance.policy.loader import load_policy
+from pytest_mcp_governance.policy.standing import MOST_STRANGERS, refused_stranger
 from pytest_mcp_governance.session.desk import MainDesk
 from pytest_mcp_governance.session.gateways import Gateway, Gateways
 from pytest_mcp_governance.session.http_front import HttpFront
 from pytest_mcp_governance.session.http_server import HttpServer
+from pytest_mcp_governance.session.lasting import SessionTrial
 from pytest_mcp_governance.session.processes import is_alive
 from pytest_mcp_governance.session.resolve import FileResolver
 from pytest_mcp_governance.session.rpc import LINE_LIMIT_BYTES, Link, answer
@@ -34,6 +36,7 @@ from pytest_mcp_governance.session.turnstile import Turnstile
 _TICK_S = 1.0
 _MIN_SECRET = 6  # shorter values match by chance all over a report
 _SECRET_NAME = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "AUTH", "COOKIE")
+Attempt = TypeVar("Attempt", bound=Trial)
 Operation = Callable[[Mapping[str, object]], Awaitable[object]]
 
 
@@ -63,6 +66,10 @@ class RecorderService:
         self._begun: Mapping[str, object] | None = None  # how it was started
         self._run = config.run
         self._turnstile = Turnstile()
+        self._session: SessionTrial | None = None
+        self._mode: Literal["enforce", "observe", "none"] = "none"  # of the newest test
+        self._strangers = 0
+        self._expectations: list[tuple[Trial, int]] = []
         self._baseline = config.known()
         self._done = asyncio.Event()
         self._owner = os.getppid()
@@ -91,25 +98,43 @@ class RecorderService:
             if secrets.compare_digest(token.encode(), self._token.encode()):
                 await answer(reader, writer, self._perform)
             elif not await self._gateways.serve(token, reader, writer):
-                fields = {
-                    "stream": "forward",
-                    "text": Committed("a connection without a valid token was refused"),
-                }
-                self._segment.append("io", fields)
+                self._refused(token)
         except (ConnectionError, LedgerWriteError):
             pass  # the other side is gone, or the full disk is reported where the plugin asks next
         finally:
             writer.close()
 
-    def _turned_away(self, facts: Mapping[str, object]) -> None:
+    def _turned_away(self, facts: Mapping[str, object], stranger: bool) -> None:
         """Record an HTTP request that was not admitted, in the test that is running."""
         clear = ("status", "method")
         said = {k: v if k in clear else Committed(v) for k, v in facts.items()}
         fields = {"state": "refused", "transport": "http", **said}
-        if self._trial is not None:
-            self._trial.record("session", fields)
-        else:
-            self._segment.append("session", fields)
+        trial = self._trial or self._session
+        ref = trial.record("session", fields) if trial is not None else self._segment.append("session", fields)
+        if stranger:
+            self._stranger(ref)
+
+    def _refused(self, token: str) -> None:
+        """Record a connection to the socket that was not admitted, in the test that is running."""
+        known = self._gateways.knows(token)
+        what = "through a gateway that is closed" if known else "without a valid token"
+        fields = {"stream": "forward", "text": Committed(f"a connection {what} was refused")}
+        trial = self._trial or self._session
+        ref = trial.record("io", fields) if trial is not None else self._segment.append("io", fields)
+        if token and not known:  # who hung up before a word, as a pipe that was killed does, is nobody
+            self._stranger(ref)
+
+    def _stranger(self, ref: str) -> None:
+        """Whoever is no agent of this run and tries to reach a server is the finding UNKNOWN-AGENT."""
+        trial = self._trial or self._session
+        if trial is not None:
+            trial.judge.stranger(ref)
+        elif self._strangers < MOST_STRANGERS:
+            self._strangers += 1
+            found = refused_stranger(ref, None if self._mode == "none" else self._mode)
+            fields = {name: getattr(found, name) for name in ("state", "mode", "rule", "clause", "expected")}
+            listed = {"controls": [], "refs": list(found.refs), "reason": Committed(found.reason)}
+            self._segment.append("finding", fields | listed)
 
     async def _perform(self, operation: str, arguments: Mapping[str, object]) -> object:
         handler: Operation | None = getattr(self, f"_op_{operation}", None)
@@ -152,6 +177,41 @@ class RecorderService:
     # -- operations of the plugin ---------------------------------------------------------------------------------
 
     async def _op_start_test(self, arguments: Mapping[str, object]) -> object:
+        def made(segment: Segment, judge: Judge, test: tuple[str, int]) -> Trial:
+            return Trial(segment, judge, test, self._baseline, self._turnstile, secrets=self._secrets)
+
+        self._begun = arguments
+        self._trial, reply = self._begin(arguments, made)
+        self._mode = self._trial.judge.mode
+        return reply
+
+    async def _op_start_session(self, arguments: Mapping[str, object]) -> object:
+        def made(segment: Segment, judge: Judge, test: tuple[str, int]) -> SessionTrial:
+            return SessionTrial(
+                segment, judge, test, lambda: self._trial, self._baseline, self._turnstile, secrets=self._secrets
+            )
+
+        self._session, reply = self._begin({**arguments, "nodeid": arguments["name"]}, made)
+        return reply
+
+    async def _op_conclude_session(self, arguments: Mapping[str, object]) -> object:
+        if self._session is None:
+            return []
+        await self._gateways.close_all(self._session)
+        self._session.exercised = True
+        return [self._session.told(f) for f in self._session.conclude()]
+
+    async def _op_end_session(self, arguments: Mapping[str, object]) -> object:
+        session, self._session = self._session, None
+        if session is None:
+            return []
+        session.record_own("test", {"phase": "end", "outcome": arguments["outcome"]})
+        self._segment.checkpoint(sync=True)
+        return session.late
+
+    def _begin(
+        self, arguments: Mapping[str, object], made: Callable[[Segment, Judge, tuple[str, int]], Attempt]
+    ) -> tuple[Attempt, dict[str, object]]:
         test = (str(arguments["name"]), cast(int, arguments["attempt"]))
         sources = cast(list[dict[str, str]], arguments["policies"])
         policies = [load_policy(s["text"], name=s["name"], kind=s["kind"]) for s in sources]  # type: ignore[arg-type]  # the plugin sends one of its kinds
@@ -162,11 +222,10 @@ class RecorderService:
             known_secrets=tuple(self._secrets),
             today=(today := datetime.now(UTC).date()),
         )
-        self._begun = arguments
-        self._trial = trial = Trial(self._segment, judge, test, self._baseline, self._turnstile, secrets=self._secrets)
+        trial = made(self._segment, judge, test)
         start: dict[str, object] = {"phase": "start", "nodeid": Committed(arguments["nodeid"])}
         start |= {k: arguments[k] for k in ("agent", "controls") if arguments.get(k)}
-        trial.record("test", start)
+        trial.record_own("test", start)
         listed = [
             {"blob": self._segment.store_blob(s["text"].encode()), "name": s["name"], "kind": s["kind"]}
             for s in sources
@@ -176,11 +235,11 @@ class RecorderService:
         judged: dict[str, object] = {"sha256": digest, "sources": listed, "mode": judge.mode}
         if any(policy.waivers for policy in policies):
             judged["day"] = today.isoformat()
-        trial.record("policy", judged)
-        return {"policy_sha256": digest, "mode": judge.mode}
+        trial.record_own("policy", judged)
+        return trial, {"policy_sha256": digest, "mode": judge.mode}
 
     async def _op_open_gateway(self, arguments: Mapping[str, object]) -> object:
-        trial = self._current()
+        trial = self._lasting() if arguments.get("session") else self._current()
         servers = cast(dict[str, dict[str, object]], arguments["servers"])
         agent = str(arguments["agent"])
         if any(secret in agent for secret in self._secrets):
@@ -244,11 +303,14 @@ class RecorderService:
         return self._current().record("context", fields)
 
     async def _op_expect_denied(self, arguments: Mapping[str, object]) -> object:
-        return self._current().judge.expect_denied(cast("str | None", arguments.get("rule")))
+        trial = self._current()
+        # A block may end in another test than it began in; it speaks of the one that it began in.
+        self._expectations.append((trial, trial.judge.expect_denied(cast("str | None", arguments.get("rule")))))
+        return len(self._expectations) - 1
 
     async def _op_end_expectation(self, arguments: Mapping[str, object]) -> object:
-        trial = self._current()
-        return [trial.told(f) for f in trial.judge.end_expectation(cast(int, arguments["token"]))]
+        trial, token = self._expectations[cast(int, arguments["token"])]
+        return [trial.told(f) for f in trial.judge.end_expectation(token)]
 
     async def _op_require(self, arguments: Mapping[str, object]) -> object:
         requirement = cast(Mapping[str, object], arguments["requirement"])
@@ -271,11 +333,13 @@ class RecorderService:
         return list(self._current().accesses)
 
     async def _op_end_test(self, arguments: Mapping[str, object]) -> object:
-        trial = self._current()
+        trial = self._trial
+        if trial is None:
+            raise ConfigurationError("no audited test is running that could be ended")
         await self._gateways.close_all(trial)
         findings = self._end_trial(trial, str(arguments["outcome"]), arguments.get("failure"))
         self._segment.checkpoint(sync=True)
-        self._trial = None
+        self._trial, trial.ended = None, True
         return {
             "findings": [trial.told(f) for f in findings],
             "calls": len(trial.calls),
@@ -340,9 +404,15 @@ class RecorderService:
             asyncio.get_running_loop().call_later(0.05, self._done.set)
 
     def _current(self) -> Trial:
-        if self._trial is None:
+        current = self._trial or self._session
+        if current is None:
             raise ConfigurationError(
                 "no audited test is running: use mcp_audit inside the test or fixture that asked for it, "
                 "and ask for the fixture anew in every test"
             )
-        return self._trial
+        return current
+
+    def _lasting(self) -> SessionTrial:
+        if self._session is None:
+            raise ConfigurationError("mcp_audit_session has ended, or was not asked for")
+        return self._session

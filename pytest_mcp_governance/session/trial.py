@@ -72,6 +72,7 @@ class Trial:
         self.accesses: list[dict[str, object]] = []
         self.findings: list[Finding] = []
         self.exercised = False
+        self.ended = False
         self._segment = segment
         self._baseline = baseline
         self._secrets = secrets
@@ -84,6 +85,10 @@ class Trial:
             LedgerWriteError: it could not be stored, and nothing may be forwarded any more.
         """
         return self._segment.append(type_, fields, test=self.test)
+
+    def record_own(self, type_: str, fields: Mapping[str, object]) -> str:
+        """As `record`, for what is about this attempt itself and never about another that it speaks for."""
+        return self.record(type_, fields)
 
     def commit_blob(self, data: bytes) -> Committed:
         """Store `data` beside the ledger; return the commitment of its digest."""
@@ -213,7 +218,7 @@ class Trial:
             fields |= {"known": entry.id, "known_entry": _committed(entry.stated())}
         if finding.detail is not None:
             fields["detail"] = _committed(dict(finding.detail))
-        self.record("finding", fields)
+        self.record_own("finding", fields)
 
 
 def _committed(value: object) -> Committed:

@@ -52,7 +52,7 @@ class Audit:
         self._servers = servers
         self._rootdir = rootdir
         self._session = session
-        self._agents: list[str] = []
+        self._agents: dict[str, None] = {}  # in the order of their first gateway; set by several threads
         self._gateways: list[Gateway] = []
         self._in_process = InProcess()
         self._ended = False
@@ -160,8 +160,7 @@ class Audit:
         recorder = self._live()
         name = self._who(agent)
         chosen = choose(self._servers, servers, folder=self._rootdir)
-        if name not in self._agents:
-            self._agents.append(name)
+        self._agents.setdefault(name)
 
         def opened() -> tuple[str, dict[str, list[str]], dict[str, str]]:
             self._live()
@@ -262,6 +261,10 @@ class Gateway:
                 "transport of a server; for a command, declare one in mcp.json"
             )
         return list(self._commands[name])
+
+    def way(self, name: str) -> list[str] | str:
+        """What leads to one server: its URL where it has one, else its command."""
+        return self._urls[name] if name in self._urls else self.command(name)
 
     def url(self, name: str) -> str:
         """The URL that an agent uses in the place of one server that is reached over HTTP.

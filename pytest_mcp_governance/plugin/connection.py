@@ -94,7 +94,7 @@ class Connection:
 
         gateway = self._gateway.id
         return connect(
-            self._gateway.command(self._server),
+            self._gateway.way(self._server),
             callbacks=Callbacks(**self._callbacks).arguments(in_thread=in_thread),
             diagnose=lambda: self._recorder.failures(gateway),
         )

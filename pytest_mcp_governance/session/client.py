@@ -5,9 +5,9 @@ One of the two modules that import `mcp`, and only when a test connects. Works w
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_mcp_governance.errors import ServerError
 
@@ -42,7 +42,7 @@ class Callbacks:
 
 @asynccontextmanager
 async def connect(
-    command: Sequence[str],
+    way: Sequence[str] | str,
     *,
     callbacks: Mapping[str, Callable[..., Awaitable[object]]] | None = None,
     diagnose: Callable[[], Sequence[str]] = lambda: (),
@@ -51,7 +51,7 @@ async def connect(
     """Open an initialised client session over the recorder's pipe.
 
     Args:
-        command: what `gateway().command(name)` gives.
+        way: what `gateway().command(name)` gives, or `gateway().url(name)`.
         callbacks: what `Callbacks.arguments` gives.
         diagnose: asked for what the recorder knows when the session cannot be opened.
         patience_s: how long the server may take to answer `initialize`.
@@ -60,17 +60,15 @@ async def connect(
         ServerError: the server did not start or ended before it was initialised.
     """
     import anyio
-    from mcp import ClientSession, StdioServerParameters
-    from mcp.client.stdio import stdio_client
+    from mcp import ClientSession
 
-    parameters = StdioServerParameters(command=command[0], args=list(command[1:]))
     answers = dict(callbacks or {})
     opened = False
     raised_by_test: Exception | None = None
     try:
         async with (
-            stdio_client(parameters) as (read, write),
-            ClientSession(read, write, **answers) as session,  # type: ignore[arg-type]  # users' callbacks, as they are
+            _streams(way) as streams,
+            ClientSession(streams[0], streams[1], **answers) as session,  # type: ignore[arg-type]  # users' callbacks, as they are
         ):
             with anyio.fail_after(patience_s):
                 await session.initialize()
@@ -91,6 +89,22 @@ async def connect(
         if shown is error:
             raise
         raise shown from None
+
+
+def _streams(way: Sequence[str] | str) -> "AbstractAsyncContextManager[tuple[Any, ...]]":
+    """The SDK's transport: its first two streams are read and write, in every version and of every kind."""
+    if not isinstance(way, str):
+        from mcp import StdioServerParameters
+        from mcp.client.stdio import stdio_client
+
+        return stdio_client(StdioServerParameters(command=way[0], args=list(way[1:])))
+    if way.endswith("/sse"):
+        from mcp.client.sse import sse_client
+
+        return sse_client(way)
+    from mcp.client.streamable_http import streamable_http_client
+
+    return streamable_http_client(way)
 
 
 async def one_page(method: Callable[..., Awaitable[object]], cursor: str | None) -> object:

@@ -74,20 +74,56 @@ class EndedTest:
     denied: int
 
 
+class _Line:
+    """One connection to a recorder, for one call at a time."""
+
+    def __init__(self, address: Mapping[str, object]) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(address["socket"]))
+            self._socket.sendall(str(address["token"]).encode() + b"\n")
+        except OSError:
+            self._socket.close()
+            raise
+        self._replies: BinaryIO = self._socket.makefile("rb")
+
+    def ask(self, call: bytes, timeout_s: float) -> bytes:
+        """Send a call and return its reply, empty where the recorder is gone.
+
+        Raises:
+            TimeoutError: it did not answer in time; what comes later is nobody's reply.
+        """
+        try:
+            self._socket.settimeout(timeout_s)
+            self._socket.sendall(call)
+            return self._replies.readline()
+        except TimeoutError:
+            raise
+        except (OSError, ValueError):  # ValueError: hung up already
+            return b""
+
+    def close(self) -> None:
+        self._replies.close()
+        self._socket.close()
+
+
 class Recorder:
-    """One recorder, seen from the process whose tests it records."""
+    """One recorder, seen from the process whose tests it records.
+
+    Each thread that calls at the same time has a connection of its own: a gateway that waits for its server's end
+    keeps no other agent waiting.
+    """
 
     def __init__(self, address: Mapping[str, object], process: "subprocess.Popen[bytes] | None", run_dir: Path) -> None:
         self.run_dir = run_dir
         self._process = process
+        self._address = address
         self._lock = threading.Lock()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._closed = False
         try:
-            self._socket.connect(str(address["socket"]))
+            self._idle = [_Line(address)]
         except OSError as error:
             raise RecorderError(f"the recorder of {run_dir.name} cannot be reached: {error.strerror}") from None
-        self._socket.sendall(str(address["token"]).encode() + b"\n")
-        self._replies: BinaryIO = self._socket.makefile("rb")
 
     @classmethod
     def start(cls, config: RecorderConfig) -> "Recorder":
@@ -123,21 +159,38 @@ class Recorder:
         Raises:
             GovernanceError: what the recorder raised, or RecorderError when it is gone or does not answer.
         """
-        with self._lock:
-            try:
-                self._socket.settimeout(timeout_s)
-                self._socket.sendall(encode_call(operation, arguments))
-                line = self._replies.readline()
-            except ValueError:
-                line = b""  # hung up already
-            except TimeoutError:
-                raise RecorderError(f"the recorder did not answer {operation!r} within {timeout_s:.0f} s") from None
-            except OSError:
-                line = b""
-        if not line:
+        line = self._take()
+        reply = b""
+        try:
+            if line is not None:
+                reply = line.ask(encode_call(operation, arguments), timeout_s)
+        except TimeoutError:
+            raise RecorderError(f"the recorder did not answer {operation!r} within {timeout_s:.0f} s") from None
+        finally:
+            if line is not None:
+                self._give_back(line, usable=bool(reply))
+        if not reply:
             self.close()
             raise self._gone()
-        return decode_reply(line)
+        return decode_reply(reply)
+
+    def _take(self) -> _Line | None:
+        with self._lock:
+            if self._closed:
+                return None
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return _Line(self._address)
+        except OSError:
+            return None
+
+    def _give_back(self, line: _Line, *, usable: bool) -> None:
+        with self._lock:
+            if usable and not self._closed:
+                self._idle.append(line)
+                return
+        line.close()
 
     def _gone(self) -> RecorderError:
         status = ""
@@ -319,8 +372,10 @@ class Recorder:
 
     def close(self) -> None:
         """Hang up; a recorder whose test process is still there goes on."""
-        self._replies.close()
-        self._socket.close()
+        with self._lock:
+            self._closed, idle, self._idle = True, self._idle, []
+        for line in idle:
+            line.close()
 
     def _reap(self) -> None:
         self.close()

@@ -69,10 +69,10 @@ class _Expectation:
     others: dict[str, None] = field(default_factory=dict)  # the rules that denied in its place
 
 
-def refused_stranger(ref: str, mode: Mode | None) -> Finding:
+def refused_stranger(ref: str, mode: Mode | None, *, expected: bool = False) -> Finding:
     """The finding on a connection without an agent's token; without a mode nothing is judged, so it fails nothing."""
     reason = "a connection without a valid token was refused: it is no agent of this run"
-    return Finding("blocked", mode or "observe", UNKNOWN_AGENT, "token", reason, refs=(ref,))
+    return Finding("blocked", mode or "observe", UNKNOWN_AGENT, "token", reason, refs=(ref,), expected=expected)
 
 
 class Account:
@@ -90,7 +90,7 @@ class Account:
         self._requirements: dict[str, Requirement] = {}
         self._gateways: dict[str, _Gateway] = {}
         self._strangers: dict[str, Event] = {}
-        self._refused_strangers: list[str] = []
+        self._refused_strangers: list[Finding] = []
 
     def note(self, event: Event, decision: Decision, subject: Subject | None) -> None:
         """Take a decision into account."""
@@ -148,14 +148,18 @@ class Account:
 
     def stranger(self, ref: str) -> None:
         """A connection without an agent's token was refused; `ref` records it. The first ones are findings."""
+        # Only who expects a stranger by name: it must not stand for the denied call that another test waits for.
+        met = [e for e in self._expectations if e.open and e.rule == UNKNOWN_AGENT]
+        for expectation in met:
+            expectation.met = True
         if len(self._refused_strangers) < MOST_STRANGERS:
-            self._refused_strangers.append(ref)
+            self._refused_strangers.append(refused_stranger(ref, self._mode, expected=bool(met)))
 
     def findings(self, *, final: bool) -> tuple[Finding, ...]:
         """All findings; those that only an end can show are added when `final`."""
         found = [self._refused(refusal) for refusal in self._refusals]
         found += self._unnamed_agents()
-        found += [refused_stranger(ref, self._mode) for ref in self._refused_strangers]
+        found += self._refused_strangers
         for requirement in self._requirements.values():
             found += self._judge(requirement)
         found += [self._missing(e) for e in self._expectations if not e.met and (final or not e.open)]

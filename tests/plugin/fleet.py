@@ -1,6 +1,7 @@
 """Twenty agents over many servers in one test: the suite that drives them, and what its evidence has to say.
 
-The full size, 20 agents with 200 calls each over 15 servers, is `python -m tests.plugin.fleet`.
+The full size, 20 agents with 200 calls each over 15 servers, is `python -m tests.plugin.fleet`; with `--kill` one agent
+and one server end half-way.
 """
 
 import json
@@ -245,18 +246,19 @@ class Kinds:
         program = REAL / "sqlite" / "bin" / "mcp-server-sqlite"
         self.real(name, "read_query", {"query": "SELECT 1"}, program, "--db-path", self.folder / f"{name}.db")
 
-    def plan(self, calls: int, *, each: int = 2) -> Plan:
-        """Twenty agents, each over `each` of the servers; one is killed half-way and one ends its server."""
+    def plan(self, calls: int, *, kill: bool) -> Plan:
+        """Twenty agents, each over two of the servers; with `kill` one is killed half-way and one ends its server."""
         names = list(self.tools)
         agents: list[dict[str, object]] = []
         for number in range(AGENTS):
             how = ("thread", "process", "task")[number % 3]
-            chosen = [names[(number + 7 * k) % len(names)] for k in range(each)]
+            chosen = [names[(number + 7 * k) % len(names)] for k in range(2)]
             if how == "process":  # its client speaks over pipes
                 chosen = [n if "url" not in self.servers.get(n, {}) else names[0] for n in chosen]
             agents.append({"name": f"agent-{number:02}", "how": how, "servers": list(dict.fromkeys(chosen))})
-        agents[1] |= {"killed": True}
-        agents[3] |= {"breaks": True, "servers": [next(n for n in names if n.startswith("plain"))]}
+        if kill:
+            agents[1] |= {"killed": True}
+            agents[3] |= {"breaks": True, "servers": [next(n for n in names if n.startswith("plain"))]}
         return Plan(self.servers, self.tools, self.in_process, self.logs, agents, calls)
 
 
@@ -270,10 +272,10 @@ def small(folder: Path, http: Served) -> Plan:
     kinds.everything("everything")
     kinds.filesystem("files")
     kinds.over_http("far", http)
-    return kinds.plan(20)
+    return kinds.plan(20, kill=True)
 
 
-def full(folder: Path, *http: Served) -> Plan:
+def full(folder: Path, *http: Served, kill: bool) -> Plan:
     """Fifteen servers, the real ones among them."""
     kinds = Kinds(folder)
     kinds.plain("plain")
@@ -284,7 +286,7 @@ def full(folder: Path, *http: Served) -> Plan:
     kinds.inside("inside")
     for number, server in enumerate(http, 1):
         kinds.over_http(f"far-{number}", server)
-    return kinds.plan(200)
+    return kinds.plan(200, kill=kill)
 
 
 def run(folder: Path, plan: Plan) -> "subprocess.CompletedProcess[str]":
@@ -346,7 +348,10 @@ def _planned(plan: Plan) -> Iterator[str]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name, ExitStack() as open_:
         folder = Path(name)
-        plan = full(folder, *(open_.enter_context(served(folder)) for _ in range(2)))
+        homes = [folder / "far-1", folder / "far-2"]  # each with a log of its own
+        for home in homes:
+            home.mkdir()
+        plan = full(folder, *(open_.enter_context(served(home)) for home in homes), kill="--kill" in sys.argv[1:])
         began = time.monotonic()
         ended = run(folder, plan)
         took_s = time.monotonic() - began

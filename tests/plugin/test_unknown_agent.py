@@ -46,6 +46,28 @@ def test_it_is_refused_fails_the_test_that_is_running_and_stands_in_the_report(s
     assert (suite.folder / "asked.jsonl").read_text().count("\n") == 2
 
 
+def test_a_test_that_is_about_strangers_expects_them_by_name(suite: Suite):
+    suite.declare("plain")
+    suite.test(
+        STRANGE
+        + """
+@pytest.mark.parametrize("rule", [None, "UNKNOWN-AGENT"])
+def test_a(mcp_audit, rule):
+    with mcp_audit.gateway("plain", agent="a") as gw:
+        run_agent(gw.command("plain"), GET)
+        with mcp_audit.expect_denied(rule):
+            knock(gw.command("plain"), b"guessed")
+"""
+    )
+    ended = suite.run()
+    assert (ended.status, ended.outcomes) == (1, {"passed": 1, "failed": 1}), ended.text
+    strangers = [r for r in ended.of_type("finding") if r["rule"] == "UNKNOWN-AGENT"]
+    assert sorted((r["test"], r["expected"]) for r in strangers) == [
+        ("test_inner.py::test_a#1", False),  # [None]: any denial of a call, which did not happen
+        ("test_inner.py::test_a#2", True),
+    ]
+
+
 def test_under_xfail_and_in_a_run_without_any_policy(suite: Suite):
     """The gate reads the evidence; where nothing is judged, it is recorded and fails nothing."""
     suite.declare("plain")

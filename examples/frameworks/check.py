@@ -31,7 +31,7 @@ def main(name: str, *options: str) -> int:
         parts = sorted(part for part in (folder / "tests").glob("*/server.log") if not part.parent.is_symlink())
         log.write_bytes(b"".join(part.read_bytes() for part in parts))
         trusted = str(folder / "key" / "signing.pub.pem")
-        return _command("reconcile", str(report), "--server-log", str(log), "--trust", trusted)
+        return _command("reconcile", str(report), "--server=files", f"--server-log={log}", f"--trust={trusted}")
 
 
 def _command(*arguments: str, quiet: bool = False) -> int:

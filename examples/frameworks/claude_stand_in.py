@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from plain_agent import Client
-from scripted import Script
+from scripted import write_or_read
 
 
 def main(arguments: list[str]) -> None:
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
 def work(arguments: list[str]) -> str:
     """Make the script's calls on the one server of the configuration."""
     servers = json.loads(arguments[arguments.index("--mcp-config") + 1])["mcpServers"]
-    script = Script(Path(os.environ["NOTE"]))
+    script = write_or_read(Path(os.environ["NOTE"]))
     with Client(servers["files"]["command"], *servers["files"]["args"]) as client:
         step = script.decide()
         while not isinstance(step, str):

@@ -12,11 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripted import Script
+from scripted import write_or_read
 
 
 def main(note: str, *command: str) -> int:
-    script = Script(Path(note))
+    script = write_or_read(Path(note))
     with Client(*command) as client:
         step = script.decide()
         while not isinstance(step, str):

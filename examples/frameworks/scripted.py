@@ -1,4 +1,4 @@
-"""What a model would decide, scripted: it tries to write, reads instead when it is refused, and reports both.
+"""What a model would decide, scripted: it tries one tool, another one when it is refused, and reports.
 
 Knows no framework. A framework's own model class asks `Script.decide` for the next step and hands it the text that
 reached the model, so a denial that the framework swallows or turns into an exception does not go unseen.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 DENIED = "Denied by governance rule DEFAULT-DENY"
 REQUEST = "Put 'paid' into the note. If you may not, tell me what it says."
+ASK = "What does the server know? If you may not look, have it echo."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,13 @@ class Script:
     """One run of the model.
 
     Args:
-        note: the file that it works on.
+        wanted: what it tries first.
+        instead: what it does when that is refused.
         seen: the texts that reached it, in order; filled as it runs.
     """
 
-    note: Path
+    wanted: Call
+    instead: Call
     seen: list[str] = field(default_factory=list)
     _steps: Generator[Call, str, str] | None = None
 
@@ -48,8 +51,19 @@ class Script:
             return str(ended.value)
 
     def _plan(self) -> Generator[Call, str, str]:
-        refused = yield Call("write_file", {"path": str(self.note), "content": "paid"})
+        refused = yield self.wanted
         if DENIED not in refused:
-            return f"Written, or so I am told: {refused}"
-        text = yield Call("read_text_file", {"path": str(self.note)})
-        return f"I may not write. The note says: {text.strip()}"
+            return f"Done, or so I am told: {refused}"
+        text = yield self.instead
+        return f"I may not. Instead I got: {text.strip()}"
+
+
+def write_or_read(note: Path) -> Script:
+    """Writes into a note; reads it when it may not."""
+    path = str(note)
+    return Script(Call("write_file", {"path": path, "content": "paid"}), Call("read_text_file", {"path": path}))
+
+
+def environment_or_echo() -> Script:
+    """Asks a server for its environment; for an echo when it may not."""
+    return Script(Call("get-env", {}), Call("echo", {"message": "open"}))

@@ -22,9 +22,11 @@ def options_for(gw, **more) -> ClaudeAgentOptions:
     )
 
 
-def test_what_the_sdk_starts_knows_the_audited_servers_and_no_others(mcp_audit, script: Script, reads_instead):
+def test_what_the_sdk_starts_knows_the_audited_servers_and_no_others(
+    mcp_audit, script: Script, note: Path, reads_instead
+):
     async def run(gw):
-        options = options_for(gw, cli_path=STAND_IN, env={"NOTE": str(script.note)})
+        options = options_for(gw, cli_path=STAND_IN, env={"NOTE": str(note)})
         return [message async for message in query(prompt=REQUEST, options=options)]
 
     with mcp_audit.gateway("files", agent="claude-1", request=REQUEST) as gw, mcp_audit.expect_denied():

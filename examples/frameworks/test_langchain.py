@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_mcp_adapters.client import MultiServerMCPClient
 from pydantic import SkipValidation
-from scripted import REQUEST, Script
+from scripted import ASK, REQUEST, Script
 
 
 class ScriptedChatModel(BaseChatModel):
@@ -34,14 +34,21 @@ class ScriptedChatModel(BaseChatModel):
         return "scripted"
 
 
-def test_a_langchain_agent_reads_instead(mcp_audit, script: Script, reads_instead):
-    async def run(gw):
-        client = MultiServerMCPClient(gw.servers)
-        agent = create_agent(ScriptedChatModel(script=script), await client.get_tools())
-        return await agent.ainvoke({"messages": [("user", REQUEST)]})
+async def run(gw, script: Script, request: str) -> list[BaseMessage]:
+    client = MultiServerMCPClient(gw.servers)
+    agent = create_agent(ScriptedChatModel(script=script), await client.get_tools())
+    return (await agent.ainvoke({"messages": [("user", request)]}))["messages"]
 
+
+def test_a_langchain_agent_reads_instead(mcp_audit, script: Script, reads_instead):
     with mcp_audit.gateway("files", agent="langchain-1", request=REQUEST) as gw, mcp_audit.expect_denied():
-        ended = asyncio.run(run(gw))
-    reads_instead(ended["messages"][-1].text)
-    refused = next(message for message in ended["messages"] if isinstance(message, ToolMessage))
+        messages = asyncio.run(run(gw, script, REQUEST))
+    reads_instead(messages[-1].text)
+    refused = next(message for message in messages if isinstance(message, ToolMessage))
     assert refused.status == "error"
+
+
+def test_over_http_the_line_is_the_same(mcp_audit, curious: Script, takes_an_echo):
+    with mcp_audit.gateway("everything", agent="langchain-2", request=ASK) as gw, mcp_audit.expect_denied():
+        messages = asyncio.run(run(gw, curious, ASK))
+    takes_an_echo(messages[-1].text)

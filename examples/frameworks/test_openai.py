@@ -3,10 +3,11 @@
 import asyncio
 import json
 
+import pytest
 from agents import Agent, Model, ModelResponse, Runner, Usage, set_tracing_disabled
-from agents.mcp import MCPServerStdio
+from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
-from scripted import REQUEST, Script
+from scripted import ASK, REQUEST, Script
 
 
 class ScriptedModel(Model):
@@ -41,9 +42,12 @@ def text_of(output) -> str:
     return output if isinstance(output, str) else "\n".join(part.get("text", "") for part in output)
 
 
-def test_an_openai_agent_reads_instead(mcp_audit, script: Script, reads_instead):
-    set_tracing_disabled(True)  # traces go to a service
+@pytest.fixture(autouse=True)
+def _no_traces() -> None:
+    set_tracing_disabled(True)  # they go to a service
 
+
+def test_an_openai_agent_reads_instead(mcp_audit, script: Script, reads_instead):
     async def run(gw):
         async with MCPServerStdio(gw.config["mcpServers"]["files"], client_session_timeout_seconds=60) as files:
             agent = Agent("clerk", model=ScriptedModel(script), mcp_servers=[files])
@@ -52,3 +56,14 @@ def test_an_openai_agent_reads_instead(mcp_audit, script: Script, reads_instead)
     with mcp_audit.gateway("files", agent="openai-1", request=REQUEST) as gw, mcp_audit.expect_denied():
         ended = asyncio.run(run(gw))
     reads_instead(ended.final_output)
+
+
+def test_over_http_it_gets_the_url(mcp_audit, curious: Script, takes_an_echo):
+    async def run(gw):
+        async with MCPServerStreamableHttp({"url": gw.url("everything")}) as everything:
+            agent = Agent("clerk", model=ScriptedModel(curious), mcp_servers=[everything])
+            return await Runner.run(agent, ASK)
+
+    with mcp_audit.gateway("everything", agent="openai-2", request=ASK) as gw, mcp_audit.expect_denied():
+        ended = asyncio.run(run(gw))
+    takes_an_echo(ended.final_output)

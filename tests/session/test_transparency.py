@@ -108,7 +108,7 @@ def _stream(lines: Lines) -> bytes:
     return b"".join(text + b"\n" for text in lines)
 
 
-few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @few

@@ -17,7 +17,7 @@ from pytest_mcp_governance.evidence.ledger import Segment
 from pytest_mcp_governance.policy.engine import Judge
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.session.resolve import FileResolver
-from pytest_mcp_governance.session.scribe import Scribe
+from pytest_mcp_governance.session.scribe import Connection, Scribe
 from pytest_mcp_governance.session.server import ServerSpec
 from pytest_mcp_governance.session.trial import Trial
 from pytest_mcp_governance.session.wire import Exchange
@@ -40,7 +40,8 @@ def _record(folder: Path, calls: int) -> float:
     judge = Judge([load_policy(POLICY, name="p.yaml")], mode=None, resolver=FileResolver(folder))
     trial = Trial(segment, judge, ("bench", 1))
     spec = ServerSpec("books", "books", cwd=str(folder))
-    scribe = Scribe(trial, conn="c1", gateway="g1", agent="a", spec=spec)
+    connection = Connection("c1", gateway="g1", agent="a", server="books", digest=spec.digest, transport="stdio")
+    scribe = Scribe(trial, connection)
     exchange = Exchange()
     arguments = {"id": "v1", "note": "lorem ipsum " * 160}
     lines = [

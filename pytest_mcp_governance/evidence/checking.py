@@ -123,7 +123,10 @@ class _Check:
     def _segments(self, run: CheckedRun) -> None:
         present = {name for kind, name in map(_classified, self._paths) if kind == "lines"}
         if "main" not in present:
-            self._add(Outcome.INCOMPLETE, "the main segment is missing; the others cannot be checked without it")
+            text = "the main segment is missing; without it nothing can be checked"
+            if names.CLOSE in self._paths and not present:
+                text += ". If this is the outline of a run too large for one file, verify its run folder"
+            self._add(Outcome.INCOMPLETE, text)
             return
         for name in ("main", *sorted(present - {"main"})):
             self._segment(run, name, closed=names.CLOSE in self._paths)

@@ -43,6 +43,8 @@ __all__ = ["Access", "Decision", "Finding", "Judge", "Mode", "Resolver"]
 _MIN_SECRET = 6  # shorter environment values occur by chance
 _CACHE_SIZE = 4096
 _MAX_REASON = 500
+_MOST_LEARNED = 4096
+_MOST_BLOCKED = 65_536
 _JUDGED_KINDS = ("tool", "resource", "prompt")
 _ASKED_KINDS = ("sampling", "elicitation", "roots")
 
@@ -56,6 +58,8 @@ class Judge:
         resolver: resolves symlinks; called only for paths that a policy limits.
         known_secrets: values to label as `builtin.secret` wherever they occur; under 6 characters unused.
         today: the day, in UTC, by which waivers hold; None: no waiver holds.
+        keeps: keep calls and refusals for assertions and the end; without it `recorded` gives each finding at once,
+            and memory does not grow with the number of messages.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Judge:
         resolver: Resolver,
         known_secrets: Sequence[str] = (),
         today: date | None = None,
+        keeps: bool = True,
     ) -> None:
         self._sources = tuple(Source(policy, today) for policy in policies)
         self._mode: Mode | None = None
@@ -74,16 +79,17 @@ class Judge:
             self._mode = "enforce" if "enforce" in stated else "observe"
         secrets = tuple(dict.fromkeys(s for s in known_secrets if isinstance(s, str) and len(s) >= _MIN_SECRET))
         self._paths = Paths(resolver)
-        self._masker = Masker(secrets)
+        self._masker = Masker(secrets, most=None if keeps else _MOST_LEARNED)
         self._labeller = Labeller(self._sources, secrets, self._masker)
         self._account = Account(
             mode=self._mode,
             rules=[rule.id for policy in policies for rule in policy.rules],
             masker=self._masker,
             paths=self._paths,
+            keeps=keeps,
         )
         self._permits: dict[str, tuple[Permit, ...]] = {}
-        self._blocked: set[str] = set()
+        self._blocked: dict[str, None] = {}
         self._plain: dict[tuple[str, str, str], Decision] = {}
 
     @property
@@ -117,6 +123,8 @@ class Judge:
         except Exception as error:  # nobody can say that what we failed to judge is allowed
             decision = self._failed(event, error)
         decision = self._completed(event, request, subject, decision)
+        if request is not None:
+            self._permits.pop(request.ref, None)  # also where its answer was refused before it came to that
         if event.kind == "request" or decision.verdict != "allow" or not event.agent or decision.clause in BLIND:
             self._account.note(event, decision, subject)
         return decision
@@ -125,10 +133,15 @@ class Judge:
         """`text` with every secret or personal value in it replaced by what it is, in brackets."""
         return self._masker.text(text)
 
-    def recorded(self, event: Event, decision: Decision, ref: str) -> None:
-        """The decision on `event` was recorded as `ref`; findings will refer to it."""
+    def recorded(self, event: Event, decision: Decision, ref: str) -> Finding | None:
+        """The decision on `event` was recorded as `ref`; findings will refer to it.
+
+        Returns:
+            Its finding, where the judge keeps nothing until the end.
+        """
         if decision.verdict != "allow" or decision.clause in BLIND:
-            self._account.recorded(event, ref)
+            return self._account.recorded(event, ref)
+        return None
 
     def expect_denied(self, rule: str | None) -> int:
         """From now on a denial, by this rule or any, is expected; returns the token that ends it."""
@@ -182,12 +195,19 @@ class Judge:
         """Add what holds however a message was judged."""
         if decision.effect != "forward":
             if request is None:
-                self._blocked.add(event.ref)
+                self._block(event.ref)
             elif event.kind == "invalid":
                 return replace(decision, effect="replace")
         elif asks_for_data(event) and not any(access.how != "detected" for access in decision.accesses):
             return replace(decision, accesses=(*decision.accesses, *reference(event, subject)))
         return decision
+
+    def _block(self, ref: str) -> None:
+        self._permits.pop(ref, None)
+        self._blocked[ref] = None
+        if len(self._blocked) > _MOST_BLOCKED:
+            # An answer to one so old is refused all the same: its request is judged anew, by the same sources.
+            del self._blocked[next(iter(self._blocked))]
 
     def _decide(self, event: Event, request: Event | None, subject: Subject | None) -> Decision:
         leaves = collect(_payload(event))

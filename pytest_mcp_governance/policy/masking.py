@@ -5,6 +5,7 @@ Masks before it shortens, so that no half of a value is left standing.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from pytest_mcp_governance.policy.detectors import mask
@@ -16,15 +17,29 @@ _MAX_DEPTH = 20
 
 
 class Masker:
-    """Remembers labelled values and masks them."""
+    """Remembers labelled values and masks them.
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    Args:
+        secrets: values that are masked always.
+        most: how many learned values to remember, the newest; None for all. A report's withholding looks for all of
+            them whatever is remembered here.
+    """
+
+    def __init__(self, secrets: Iterable[str], most: int | None = None) -> None:
         self._labels: dict[str, str] = dict.fromkeys(secrets, "secret")
+        self._learned: deque[str] = deque()
+        self._most = most
 
     def learn(self, values: Iterable[object], scope: str) -> None:
         """From now on mask these values under the scope's name."""
-        for value in values:
-            self._labels.setdefault(str(value), scope)
+        for value in map(str, values):
+            if value in self._labels:
+                continue
+            self._labels[value] = scope
+            if self._most is not None:
+                self._learned.append(value)
+                if len(self._learned) > self._most:
+                    del self._labels[self._learned.popleft()]
 
     def text(self, text: str) -> str:
         """`text` with every labelled or detected value replaced by its scope or detector in brackets."""

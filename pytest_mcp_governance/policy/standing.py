@@ -76,15 +76,21 @@ def refused_stranger(ref: str, mode: Mode | None, *, expected: bool = False) -> 
 
 
 class Account:
-    """The account of one test attempt; `rules` are the ids that an expectation may name besides ours."""
+    """The account of one test attempt; `rules` are the ids that an expectation may name besides ours.
 
-    def __init__(self, *, mode: Mode | None, rules: Sequence[str], masker: Masker, paths: Paths) -> None:
+    With `keeps` false nothing is kept of a message once its finding is told: for sessions without assertions and end.
+    """
+
+    def __init__(
+        self, *, mode: Mode | None, rules: Sequence[str], masker: Masker, paths: Paths, keeps: bool = True
+    ) -> None:
+        self._keeps = keeps
         self._mode = mode
         self._rules = tuple(rules)
         self._masker = masker
         self._paths = paths
         self._refusals: list[_Refusal] = []
-        self._by_ref: dict[str, _Refusal] = {}
+        self._unrecorded: dict[str, _Refusal] = {}
         self._calls: list[_Call] = []
         self._expectations: list[_Expectation] = []
         self._requirements: dict[str, Requirement] = {}
@@ -97,18 +103,21 @@ class Account:
         refusal = None
         if decision.verdict in ("deny", "observe") or decision.clause in BLIND:
             refusal = _Refusal(event, decision, self._expected(decision))
-            self._refusals.append(refusal)
-            self._by_ref[event.ref] = refusal
-        if subject is not None and subject.kind == "tool" and event.kind == "request":
+            self._unrecorded[event.ref] = refusal
+            if self._keeps:
+                self._refusals.append(refusal)
+        if self._keeps and subject is not None and subject.kind == "tool" and event.kind == "request":
             self._calls.append(_Call(event, subject.names[0], subject.arguments or {}, refusal))
         if not event.agent:
             self._strangers.setdefault(event.conn, event)
 
-    def recorded(self, event: Event, ref: str) -> None:
-        """The decision's record is `ref`."""
-        refusal = self._by_ref.get(event.ref)
-        if refusal:
-            refusal.record = ref
+    def recorded(self, event: Event, ref: str) -> Finding | None:
+        """The decision's record is `ref`; the finding that it makes where it is not kept until the end."""
+        refusal = self._unrecorded.pop(event.ref, None)
+        if refusal is None:
+            return None
+        refusal.record = ref
+        return None if self._keeps else self._refused(refusal)
 
     def _expected(self, decision: Decision) -> bool:
         if decision.rule == ERROR or decision.verdict == "allow":

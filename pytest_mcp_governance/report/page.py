@@ -61,6 +61,21 @@ def render(reader: Records, facts: RunFacts, group: GroupFacts | None = None) ->
     return view
 
 
+def draw(template: str, facts: RunFacts, values: Mapping[str, object]) -> bytes:
+    """A page without a script, from another template, in the same style.
+
+    Raises:
+        EvidenceError: the page would contain the container's own marker.
+    """
+    css, footer = _asset("page.css"), _page_footer(facts)
+    policy = f"default-src 'none'; style-src {_pin(css)} {_pin(footer)}; base-uri 'none'; form-action 'none'"
+    fixed = {"csp": policy, "css": Markup(css), "footer_css": Markup(footer), "facts": facts}
+    view = _environment().get_template(template).render(fixed | dict(values)).encode("utf-8")
+    if MARKER in view:
+        raise EvidenceError("The page holds the container's marker; nothing that is recorded may put it there.")
+    return view
+
+
 def _selected(group: GroupFacts) -> Selection:
     """What the shards selected together; what each of them deselected is what others ran."""
     return Selection(group.selected, sum(row.unaudited for row in group.rows), 0, group.collection)

@@ -5,8 +5,8 @@ The counts come from the records by the verifier's own recount, so that what is 
 
 import base64
 import os
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Literal
 
 from pytest_mcp_governance.errors import GovernanceError
 from pytest_mcp_governance.evidence import names
-from pytest_mcp_governance.evidence.container import pack
+from pytest_mcp_governance.evidence.container import Draft, pack
 from pytest_mcp_governance.evidence.keys import PublicKey
 from pytest_mcp_governance.evidence.ledger import SegmentSummary
 from pytest_mcp_governance.evidence.reader import EvidenceReader, Record
@@ -24,15 +24,17 @@ from pytest_mcp_governance.evidence.statements import close_statement, read_bund
 from pytest_mcp_governance.policy.detectors import builtin_secrets
 from pytest_mcp_governance.report import render
 from pytest_mcp_governance.report.facts import RunFacts
+from pytest_mcp_governance.report.outline import outlined, render_outline
 from pytest_mcp_governance.report.since import Since, terminal_lines
 from pytest_mcp_governance.run.open import PRODUCER, OpenRun
-from pytest_mcp_governance.run.result import told
+from pytest_mcp_governance.run.result import told, told_in_outline
 from pytest_mcp_governance.run.since import since_text
 from pytest_mcp_governance.run.withhold import Withholding, withhold
 from pytest_mcp_governance.session.settings import RecorderConfig
 
 Sign = Callable[[Mapping[str, object]], bytes]
 Status = Literal["complete", "partial"]
+MOST_IN_ONE_FILE_BYTES = 64 * 1024 * 1024  # ledger and disclosures of a run that stays: some 30,000 calls
 FALLBACK = (
     b'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Governance evidence</title></head><body>'
     b"<h1>The page of this report could not be drawn.</h1><p>The evidence is in this file all the same: check it with "
@@ -106,12 +108,12 @@ def close_run(
     lost = [name for name, closed in workers.items() if not closed]
     segments = (run.main, *(reader.summarise(name, keys[name]) for name in sorted(workers)))
     closing = _conclude(reader, segments, complete=complete, reason=reason, lost=lost)
-    hidden = withhold(reader, secrets=secrets, detects_secret=_holds_secret, full=run.config.report == "full")
-    shown = FilteredSource(folder, hidden.disclosures, hidden.omitted_blobs)
     problems: list[str] = []
-    since = _since(reader, run, problems)
-    view = _render(EvidenceReader(shown), run, closing, hidden, since, problems)
-    draft = pack(view, items(shown))
+    stored = _stored_bytes(run.config.run_dir)
+    if run.config.stays and stored > MOST_IN_ONE_FILE_BYTES:
+        made = _outline(reader, run, closing, stored, problems)
+    else:
+        made = _whole(folder, reader, run, closing, secrets, problems)
     bundle = sign(
         close_statement(
             run=run.config.run,
@@ -121,14 +123,14 @@ def close_run(
             segments=segments,
             counts=closing.counted.counts(),
             policies=closing.counted.policies,
-            omitted=hidden.omitted,
-            view_sha256=draft.view_sha256,
-            item_list_sha256=draft.item_list_sha256,
+            omitted=made.omitted,
+            view_sha256=made.draft.view_sha256,
+            item_list_sha256=made.draft.item_list_sha256,
             keep_until=_keep_until(run, closing) or None,
             continued_by=run.continued_by,
         )
     )
-    report = draft.finish(bundle)
+    report = made.draft.finish(bundle)
     _store(run.config.run_dir / names.CLOSE, bundle)
     _store(run.config.run_dir / "report.html", report)
     place = _copy(run.config.report_copy, report, run.config.run_dir / "report.html", problems)
@@ -144,8 +146,59 @@ def close_run(
         "fingerprint": run.signer.fingerprint,
         "key_is_ephemeral": run.ephemeral,
         "problems": problems,
-        "since": terminal_lines(since) if since is not None else [],
-    } | told(reader, closing.status, run.config.known())
+        "since": made.since,
+    } | made.told()
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The file that waits for its signature, and what else is told of the run."""
+
+    draft: Draft
+    omitted: Sequence[Mapping[str, object]]
+    since: list[str]
+    told: Callable[[], dict[str, object]]
+
+
+def _whole(
+    folder: FolderSource,
+    reader: EvidenceReader,
+    run: Ended,
+    closing: _Closing,
+    secrets: Set[str],
+    problems: list[str],
+) -> _Made:
+    """The page with every call, and all the evidence that is not withheld."""
+    hidden = withhold(reader, secrets=secrets, detects_secret=_holds_secret, full=run.config.report == "full")
+    shown = FilteredSource(folder, hidden.disclosures, hidden.omitted_blobs)
+    since = _since(reader, run, problems)
+    view = _render(EvidenceReader(shown), run, closing, hidden, since, problems)
+    return _Made(
+        pack(view, items(shown)),
+        hidden.omitted,
+        terminal_lines(since) if since is not None else [],
+        lambda: told(reader, closing.status, run.config.known()),
+    )
+
+
+def _outline(reader: EvidenceReader, run: Ended, closing: _Closing, stored_bytes: int, problems: list[str]) -> _Made:
+    """A page of figures, and of the evidence only who signed it: the rest stays in the run folder."""
+    outline = outlined(reader.records(), closing.counted)
+    facts = replace(
+        _facts(reader, run, closing, 0, None),
+        verify_command=f"mcp-governance verify {run.config.run_dir.name} --trust SHA256:…",
+    )
+    try:
+        view = render_outline(outline, facts, stored_mb=stored_bytes // 1_000_000)
+    except Exception as error:  # as in `_render`
+        problems.append(f"the report's page could not be drawn ({type(error).__name__}); its evidence is complete")
+        view = FALLBACK
+    signed = reader.source.read(names.OPEN)
+    return _Made(pack(view, [(names.OPEN, signed)]), (), [], lambda: told_in_outline(outline))
+
+
+def _stored_bytes(run_dir: Path) -> int:
+    return sum(path.stat().st_size for path in (run_dir / "seg").iterdir())
 
 
 def _conclude(
@@ -201,7 +254,16 @@ def _render(
     since: Since | None,
     problems: list[str],
 ) -> bytes:
-    facts = RunFacts(
+    facts = _facts(reader, run, closing, len(hidden.omitted), since)
+    try:
+        return render(reader, facts)
+    except Exception as error:  # evidence that cannot be drawn is evidence all the same, and has to be signed
+        problems.append(f"the report's page could not be drawn ({type(error).__name__}); its evidence is complete")
+        return FALLBACK
+
+
+def _facts(reader: EvidenceReader, run: Ended, closing: _Closing, omitted: int, since: Since | None) -> RunFacts:
+    return RunFacts(
         run=run.config.run,
         open_digest=run.open_digest,
         fingerprint=run.signer.fingerprint,
@@ -210,7 +272,7 @@ def _render(
         status=closing.status,
         finished_on=closing.finished_on,
         segments=tuple((s.name, s.lines, s.root) for s in closing.segments),
-        omitted_screens=len(hidden.omitted),
+        omitted_screens=omitted,
         environment=_environment(reader),
         versions=((PRODUCER, version(PRODUCER)), *run.config.environment),
         verify_command=f"mcp-governance verify {run.config.report_copy.name} --trust SHA256:…",
@@ -221,11 +283,6 @@ def _render(
         approved_problem=run.config.approved_problem
         or ("the comparison failed" if run.config.approved and since is None else ""),
     )
-    try:
-        return render(reader, facts)
-    except Exception as error:  # evidence that cannot be drawn is evidence all the same, and has to be signed
-        problems.append(f"the report's page could not be drawn ({type(error).__name__}); its evidence is complete")
-        return FALLBACK
 
 
 def _keep_until(run: Ended, closing: _Closing) -> str:

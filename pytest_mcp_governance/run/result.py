@@ -4,13 +4,17 @@ From the records, by the view model that the page uses, so that terminal and pag
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from pytest_mcp_governance.evidence.reader import EvidenceReader, Withheld
+from pytest_mcp_governance.evidence.recount import Recount
 from pytest_mcp_governance.policy.known import Baseline
 from pytest_mcp_governance.report.collect import collect
 from pytest_mcp_governance.report.model import Evidence, Text
+from pytest_mcp_governance.report.outline import FindingKind, Outline
 from pytest_mcp_governance.report.summary import summary_of
 
+_MOST_LINES = 10_000
 _CALLED = ("passed", "failed", "xfailed", "xpassed")
 
 
@@ -48,6 +52,37 @@ def told(reader: EvidenceReader, status: str, baseline: Baseline | None = None) 
         "finding_lines": list(_findings(evidence)),
         "notes": [*_ended_unasked(reader), *(_of_the_baseline(evidence, status, baseline) if baseline else ())],
     }
+
+
+def told_in_outline(outline: Outline) -> dict[str, object]:
+    """The same of a run that is too large to be read as a whole; findings of one kind beyond some are not repeated."""
+    count = outline.recount
+    findings = count.findings
+    whole = outline.findings.total() <= _MOST_LINES
+    return {
+        "judged": count.judged,
+        "verdict": outline.headline,
+        "findings": findings,
+        "unexpected": count.unexpected,
+        "unexpected_reached": findings["reached"]["enforce"],
+        "agents": [
+            {"agent": agent, "calls": calls, "denied": denied, "findings": found, "screens": 0, "scopes": []}
+            for agent, calls, denied, found in outline.agents
+        ],
+        "tests": count.tests,
+        "finding_lines": [
+            line
+            for kind, number in outline.findings.items()
+            for line in [_line(kind, count)] * (number if whole else 1)
+        ],
+        "notes": ["the run is too large for one file: the report is an outline, its evidence stays in the run folder"],
+    }
+
+
+def _line(kind: FindingKind, count: Recount) -> dict[str, object]:
+    (test, outcome), *_ = (*count.last_outcomes.items(), ("", ""))
+    attempt = {"test": test, "attempt": 1, "outcome": outcome}
+    return attempt | asdict(kind) | {"known": ""}
 
 
 def _findings(evidence: Evidence) -> Iterator[dict[str, object]]:

@@ -182,7 +182,8 @@ class Conversation:
                 rule=decision.rule,
                 forwarded=decision.effect == "forward",
             )
-            self._calls[event.ref] = call
+            if call.forwarded:
+                self._calls[event.ref] = call
             self._trial.called(self.connection.gateway, call)
         elif message.direction == "c2s" and (event.kind == "invalid" or message.method == "resources/read"):
             self._trial.called(self.connection.gateway, None)

@@ -73,6 +73,7 @@ class Gateways:
         self._by_id: dict[str, Gateway] = {}
         self._by_token: dict[str, tuple[Gateway, StreamServer]] = {}
         self._connections = 0
+        self._opened = 0
         self._news: list[str] = []
 
     async def open(
@@ -103,7 +104,8 @@ class Gateways:
         if by_url:
             await self._front.open()
         label = f"agent {agent} to {', '.join(servers)}"
-        gateway = Gateway(f"g{len(self._by_id) + 1}", agent, trial, label, idle_ok, request)
+        self._opened += 1
+        gateway = Gateway(f"g{self._opened}", agent, trial, label, idle_ok, request)
         self._by_id[gateway.id] = gateway
         commands = {spec.name: self._admit(gateway, spec) for spec in specs}
         return gateway, commands, {server.name: self._admit_to(gateway, server) for server in by_url}
@@ -163,7 +165,9 @@ class Gateways:
 
     async def close(self, gateway_id: str) -> list[str]:
         """Admit nobody more, let connections end, cut those that do not; return what went wrong, in words."""
-        gateway = self._by_id[gateway_id]
+        gateway = self._by_id.get(gateway_id)
+        if gateway is None:
+            return []  # its test has ended, and has been told
         if not gateway.closed:
             gateway.closed = True
             for path in gateway.token_files:
@@ -209,4 +213,10 @@ class Gateways:
 
     def failures(self, gateway_id: str) -> list[str]:
         """What went wrong on a gateway's connections so far, in words."""
-        return self._by_id[gateway_id].failures()
+        gateway = self._by_id.get(gateway_id)
+        return gateway.failures() if gateway is not None else []
+
+    def forget(self, trial: Trial) -> None:
+        """Let go of the gateways of an attempt that has ended: a suite may have thousands."""
+        self._by_id = {id_: gateway for id_, gateway in self._by_id.items() if gateway.trial is not trial}
+        self._by_token = {token: found for token, found in self._by_token.items() if found[0].trial is not trial}

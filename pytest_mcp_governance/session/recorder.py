@@ -178,7 +178,15 @@ class RecorderService:
 
     async def _op_start_test(self, arguments: Mapping[str, object]) -> object:
         def made(segment: Segment, judge: Judge, test: tuple[str, int]) -> Trial:
-            return Trial(segment, judge, test, self._baseline, self._turnstile, secrets=self._secrets)
+            return Trial(
+                segment,
+                judge,
+                test,
+                self._baseline,
+                self._turnstile,
+                secrets=self._secrets,
+                keeps=not self._config.stays,
+            )
 
         self._begun = arguments
         self._trial, reply = self._begin(arguments, made)
@@ -221,6 +229,7 @@ class RecorderService:
             resolver=self._resolver,
             known_secrets=tuple(self._secrets),
             today=(today := datetime.now(UTC).date()),
+            keeps=not self._config.stays,
         )
         trial = made(self._segment, judge, test)
         start: dict[str, object] = {"phase": "start", "nodeid": Committed(arguments["nodeid"])}
@@ -303,7 +312,7 @@ class RecorderService:
         return self._current().record("context", fields)
 
     async def _op_expect_denied(self, arguments: Mapping[str, object]) -> object:
-        trial = self._current()
+        trial = self._keeping()
         # A block may end in another test than it began in; it speaks of the one that it began in.
         self._expectations.append((trial, trial.judge.expect_denied(cast("str | None", arguments.get("rule")))))
         return len(self._expectations) - 1
@@ -314,7 +323,7 @@ class RecorderService:
 
     async def _op_require(self, arguments: Mapping[str, object]) -> object:
         requirement = cast(Mapping[str, object], arguments["requirement"])
-        trial = self._current()
+        trial = self._keeping()
         return [trial.told(f) for f in trial.judge.require(requirement)]
 
     async def _op_standing(self, arguments: Mapping[str, object]) -> object:
@@ -327,10 +336,10 @@ class RecorderService:
         return [trial.told(f) for f in trial.conclude()]
 
     async def _op_calls(self, arguments: Mapping[str, object]) -> object:
-        return [call.as_fields() for call in self._current().calls]
+        return [call.as_fields() for call in self._keeping().calls]
 
     async def _op_accesses(self, arguments: Mapping[str, object]) -> object:
-        return list(self._current().accesses)
+        return list(self._keeping().accesses)
 
     async def _op_end_test(self, arguments: Mapping[str, object]) -> object:
         trial = self._trial
@@ -340,10 +349,11 @@ class RecorderService:
         findings = self._end_trial(trial, str(arguments["outcome"]), arguments.get("failure"))
         self._segment.checkpoint(sync=True)
         self._trial, trial.ended = None, True
+        self._gateways.forget(trial)
         return {
             "findings": [trial.told(f) for f in findings],
-            "calls": len(trial.calls),
-            "denied": sum(call.verdict == "deny" and not call.forwarded for call in trial.calls),
+            "calls": trial.call_count,
+            "denied": trial.denied_count,
         }
 
     def _end_trial(self, trial: Trial, outcome: str, failure: object) -> list[Finding]:
@@ -402,6 +412,11 @@ class RecorderService:
         finally:
             # Let the reply leave before the loop ends.
             asyncio.get_running_loop().call_later(0.05, self._done.set)
+
+    def _keeping(self) -> Trial:
+        if self._config.stays:
+            raise RecorderError("a recorder that stays keeps no calls; read them from the evidence")
+        return self._current()
 
     def _current(self) -> Trial:
         current = self._trial or self._session

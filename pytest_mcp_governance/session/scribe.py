@@ -45,6 +45,9 @@ class Facts:
             version = result.get("protocolVersion")
             self.protocol = version[:32] if isinstance(version, str) else None
         if message.method == "tools/list" and isinstance(result.get("tools"), list):
+            params = message.request.event.params
+            if not (isinstance(params, dict) and params.get("cursor")):
+                self.tools = []  # a new listing; pages that follow belong to it
             self.tools.extend(result["tools"])
 
     def fields(self) -> dict[str, object]:

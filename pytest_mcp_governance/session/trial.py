@@ -52,6 +52,7 @@ class Trial:
         baseline: the findings that the suite knows of.
         turnstile: what every message goes through; the same for all attempts of a recorder.
         secrets: values known to be secret, a set that may grow; a name that holds one is not written in the clear.
+        keeps: keep calls, accesses and findings for who asks; without it only their numbers.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Trial:
         turnstile: Turnstile | None = None,
         *,
         secrets: Set[str] = frozenset(),
+        keeps: bool = True,
     ) -> None:
         self.test = test
         self.judge = judge
@@ -73,6 +75,9 @@ class Trial:
         self.findings: list[Finding] = []
         self.exercised = False
         self.ended = False
+        self.call_count = 0
+        self.denied_count = 0
+        self._keeps = keeps
         self._segment = segment
         self._baseline = baseline
         self._secrets = secrets
@@ -119,10 +124,13 @@ class Trial:
         """
         decision = self.judge.decide(event, request)
         ref = self.decided(decision, event.ref, "before")
-        self.judge.recorded(event, decision, ref)
+        finding = self.judge.recorded(event, decision, ref)
+        if finding is not None:
+            self._record_finding(finding)
         for access in decision.accesses:
             recorded = self._record_access(access, event)
-            if decision.effect == "forward":  # what was blocked, or withheld from the agent, it did not access
+            # What was blocked, or withheld from the agent, it did not access.
+            if self._keeps and decision.effect == "forward":
                 self.accesses.append(recorded)
         return decision
 
@@ -145,7 +153,11 @@ class Trial:
     def called(self, gateway: str, call: Call | None) -> None:
         """Note that something was asked through `gateway`: a tool call, or (None) a resource read."""
         self.judge.gateway_call(gateway)
-        if call is not None:
+        if call is None:
+            return
+        self.call_count += 1
+        self.denied_count += call.verdict == "deny" and not call.forwarded
+        if self._keeps:
             self.calls.append(call)
 
     def conclude(self) -> list[Finding]:

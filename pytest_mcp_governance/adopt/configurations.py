@@ -104,7 +104,7 @@ def choose(named: Path | None, folder: Path) -> Configuration:
     if named is not None:
         return read(named)
     found = find(folder)
-    usable = [one for one in found if any(server.transport == "stdio" for server in one.servers)]
+    usable = [one for one in found if one.servers]
     if len(usable) == 1:
         return usable[0]
     if not found:
@@ -113,7 +113,7 @@ def choose(named: Path | None, folder: Path) -> Configuration:
     raise ConfigurationError(
         f"there are several MCP configurations here ({seen}): name the agent's with --config"
         if usable
-        else f"no configuration here names a server that is started by a command ({seen})"
+        else f"no configuration here names a server ({seen})"
     )
 
 

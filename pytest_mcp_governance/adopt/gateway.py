@@ -23,7 +23,7 @@ from pytest_mcp_governance.adopt.rewiring import Plan, plan, rewired
 from pytest_mcp_governance.errors import ConfigurationError, EvidenceError, GovernanceError
 from pytest_mcp_governance.run.files import replace_file
 from pytest_mcp_governance.run.standalone import Standalone, new_run, record
-from pytest_mcp_governance.session.control import Recorder, RunResult
+from pytest_mcp_governance.session.control import LONG_S, Recorder, RunResult
 
 NAME = "gateway"  # of the one test that the evidence speaks of
 REPORT = "governance-report.html"
@@ -72,12 +72,14 @@ class Client:
         path: its client configuration, a file of mode 0600; gone when the gateway has ended.
         text: what stands in it.
         commands: server name -> what the agent starts in its place.
+        urls: server name -> the URL that it uses in its place; a token is in it.
     """
 
     agent: str
     path: Path
     text: str = field(repr=False)
     commands: Mapping[str, Sequence[str]] = field(repr=False)
+    urls: Mapping[str, str] = field(repr=False)
 
 
 class Watch:
@@ -144,7 +146,7 @@ def serve(wish: Wish, prepared: Plan, watch: Watch) -> None:
             recorder.end_test(outcome="passed", failure=None)
             _progress(recorder, watch)
             _earlier(recorder, watch, wait=True)
-            watch.closed(recorder.finish_run(complete=True))
+            watch.closed(recorder.finish_run(complete=True, patience_s=LONG_S))
         except BaseException:
             with contextlib.suppress(GovernanceError):
                 recorder.finish_run(complete=False, reason="the gateway ended before its time")
@@ -218,7 +220,8 @@ def _admitted(recorder: Recorder, wish: Wish, prepared: Plan) -> Iterator[tuple[
             # Hours in which an agent calls nothing are no finding: it was not asked to.
             opened = recorder.open_gateway(servers=servers, agent=agent, request=wish.request, idle_ok=True)
             commands = cast("dict[str, list[str]]", opened["commands"])
-            client = Client(agent, folder / f"{agent}.mcp.json", rewired(prepared, commands), commands)
+            urls = cast("dict[str, str]", opened["urls"])
+            client = Client(agent, folder / f"{agent}.mcp.json", rewired(prepared, commands, urls), commands, urls)
             _write(client)
             clients.append(client)
         yield tuple(clients)

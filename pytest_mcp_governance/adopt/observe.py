@@ -119,7 +119,12 @@ def observe(wish: Wish, prepared: Plan, started: Callable[[Path], None]) -> Obse
     try:
         servers = {wire.name: wire.entry for wire in prepared.wires}
         gateway = recorder.open_gateway(servers=servers, agent=wish.agent, request=wish.request, idle_ok=False)
-        text = rewired(prepared, cast("dict[str, list[str]]", gateway["commands"]), keep_unaudited=wish.keep_unaudited)
+        text = rewired(
+            prepared,
+            cast("dict[str, list[str]]", gateway["commands"]),
+            cast("dict[str, str]", gateway["urls"]),
+            keep_unaudited=wish.keep_unaudited,
+        )
         with _relayed() as relay, _configured(wish, prepared, text) as audited:
             started(audited)
             status = _run(wish, prepared, audited, relay)

@@ -1,4 +1,4 @@
-"""A client's configuration made to lead through the recorder: every stdio server's command becomes a shim's.
+"""A client's configuration made to lead through the recorder: a command becomes a shim's, a URL the recorder's own.
 
 What is no server stays as it was, comments aside. Servers that are not audited are left out, and named, unless somebody
 asks for them: one that is silently left in would be a hole. Starts nothing and writes nothing.
@@ -16,6 +16,7 @@ from pytest_mcp_governance.adopt import credentials, jsonc
 from pytest_mcp_governance.adopt.configurations import SECTIONS, Configuration
 from pytest_mcp_governance.adopt.entries import Server
 from pytest_mcp_governance.adopt.listing import spec_of
+from pytest_mcp_governance.adopt.remote import URL_KEYS, remote_entry, url_key
 from pytest_mcp_governance.errors import ConfigurationError
 
 # What the shim has no use for, or would start it elsewhere or otherwise than its command says.
@@ -30,7 +31,8 @@ class Wire:
     Args:
         server: as the configuration names it.
         name: its name in the evidence, of letters, digits, `_` and `-`, unique here.
-        entry: how the recorder starts it: command, args, env, cwd. Holds what credentials the configuration holds.
+        entry: how the recorder starts it: command, args, env, cwd; or reaches it: url, headers, type. Holds what
+            credentials the configuration holds.
     """
 
     server: Server
@@ -83,13 +85,10 @@ def plan(configuration: Configuration, text: str, folder: Path, environ: Mapping
             continue
         name = _unique(server.name, [wire.name for wire in wires])
         try:
-            known = {**environ, **_hidden(server, raw.get((server.scope, server.name), {}))}
-            spec = spec_of(server, folder, known, name=name)
-            spec.require_command()  # one that is not on this machine stops none of the others
+            entry = _entry(name, server, raw.get((server.scope, server.name), {}), folder, environ)
         except ConfigurationError as error:
             unaudited.append((server.name, str(error)))
             continue
-        entry = {"command": spec.command, "args": list(spec.args), "env": dict(spec.env), "cwd": str(spec.cwd)}
         wires.append(Wire(server, name, entry))
     if not wires:
         problems = [*(problem.text for problem in configuration.problems), *(f"{n}: {why}" for n, why in unaudited)]
@@ -98,12 +97,29 @@ def plan(configuration: Configuration, text: str, folder: Path, environ: Mapping
     return Plan(configuration, text, tuple(wires), tuple(unaudited))
 
 
-def rewired(plan: Plan, commands: Mapping[str, Sequence[str]], *, keep_unaudited: bool = False) -> str:
-    """The configuration's text with the audited servers' commands replaced.
+def _entry(
+    name: str, server: Server, raw: Mapping[str, object], folder: Path, environ: Mapping[str, str]
+) -> Mapping[str, object]:
+    if server.transport != "stdio":
+        return remote_entry(name, server, raw, environ)
+    spec = spec_of(server, folder, {**environ, **_hidden(server, raw)}, name=name)
+    spec.require_command()  # one that is not on this machine stops none of the others
+    return {"command": spec.command, "args": list(spec.args), "env": dict(spec.env), "cwd": str(spec.cwd)}
+
+
+def rewired(
+    plan: Plan,
+    commands: Mapping[str, Sequence[str]],
+    urls: Mapping[str, str] | None = None,
+    *,
+    keep_unaudited: bool = False,
+) -> str:
+    """The configuration's text with the audited servers' commands and URLs replaced.
 
     Args:
         plan: from `plan`.
         commands: for each wire's name, what an agent starts in the server's place.
+        urls: the same for servers that are reached by URL; their headers stay with the recorder.
         keep_unaudited: leave in what is not audited.
     """
     document, _ = jsonc.loads(plan.text)
@@ -112,9 +128,14 @@ def rewired(plan: Plan, commands: Mapping[str, Sequence[str]], *, keep_unaudited
         for name in list(section):
             wire = wires.get((scope, name))
             if wire is not None:
-                program, *args = commands[wire.name]
                 entry = section[name]
-                kept = {k: v for k, v in entry.items() if k not in _SERVERS_OWN} if isinstance(entry, dict) else {}
+                fields = entry if isinstance(entry, dict) else {}
+                if wire.name in (urls or {}):
+                    kept = {k: v for k, v in fields.items() if k not in ("headers", *URL_KEYS)}
+                    section[name] = {**kept, url_key(fields): (urls or {})[wire.name]}
+                    continue
+                program, *args = commands[wire.name]
+                kept = {k: v for k, v in fields.items() if k not in _SERVERS_OWN}
                 section[name] = {"command": program, "args": args, **kept}
             elif not keep_unaudited:
                 del section[name]  # also one that is switched off or written wrongly: clients differ in what they take

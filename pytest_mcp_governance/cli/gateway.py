@@ -200,9 +200,12 @@ def _shaped(client: Client, form: str) -> object:
             return {
                 name: {"transport": "stdio", "command": program, "args": list(args)}
                 for name, (program, *args) in client.commands.items()
+            } | {
+                name: {"transport": "sse" if url.endswith("/sse") else "streamable_http", "url": url}
+                for name, url in client.urls.items()
             }
         case "commands":
-            return {name: shlex.join(command) for name, command in client.commands.items()}
+            return {name: shlex.join(command) for name, command in client.commands.items()} | dict(client.urls)
     return json.loads(client.text)
 
 

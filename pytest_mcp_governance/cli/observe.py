@@ -61,7 +61,7 @@ no call came through the recorder: nothing was observed.
 @click.option(
     "--keep-unaudited",
     is_flag=True,
-    help="Leave servers in the configuration that cannot be audited, such as those over HTTP.",
+    help="Leave servers in the configuration that cannot be audited.",
 )
 @click.argument("command_line", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 @click.pass_context

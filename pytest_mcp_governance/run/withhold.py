@@ -27,6 +27,7 @@ _MIN_ENCODED = 6
 _END = 16
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 _MAX_DEPTH = 6
+_FEW_WORDS = 64
 
 Detector = Callable[[str], bool]
 
@@ -143,17 +144,49 @@ class _Search:
     """Looks for any of the values in a text, also where the text spaces or capitalises them differently."""
 
     def __init__(self, values: Set[str]) -> None:
-        written = {form for v in values if len(v) >= _MIN_SEARCHED for form in (v, *_encoded(v))}
-        long = sorted(written, key=len, reverse=True)
-        plain = {n for v in values if len(n := _normalise(v)) >= _MIN_NORMALISED}
         self._short = frozenset(v for v in values if 0 < len(v) < _MIN_SEARCHED)
-        self._exact = re.compile("|".join(map(re.escape, long))) if long else None
-        self._plain = re.compile("|".join(sorted(plain, key=len, reverse=True))) if plain else None
+        self._exact = Literals({form for v in values if len(v) >= _MIN_SEARCHED for form in (v, *_encoded(v))})
+        self._plain = Literals({n for v in values if len(n := _normalise(v)) >= _MIN_NORMALISED})
 
     def finds(self, text: str) -> bool:
-        if text in self._short or (self._exact is not None and self._exact.search(text)):
+        if text in self._short or self._exact.inside(text):
             return True
-        return self._plain is not None and self._plain.search(_normalise(text)) is not None
+        return bool(self._plain) and self._plain.inside(_normalise(text))
+
+
+class Literals:
+    """Words to look for in texts: by a regular expression where they are few, else by how they begin.
+
+    An expression tries all of its alternatives at every character, which a session with thousands of labelled values
+    would wait for for hours; the time of the other way does not depend on how many words there are.
+    """
+
+    def __init__(self, words: Set[str]) -> None:
+        self._words = words
+        self._head = min(map(len, words), default=0)
+        self._few: re.Pattern[str] | None = None
+        self._lengths: dict[str, set[int]] = {}
+        if 0 < len(words) <= _FEW_WORDS:
+            self._few = re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))))
+            return
+        for word in words:
+            self._lengths.setdefault(word[: self._head], set()).add(len(word))
+
+    def __bool__(self) -> bool:
+        return bool(self._words)
+
+    def inside(self, text: str) -> bool:
+        """Whether a text has any of the words in it."""
+        if self._few is not None:
+            return self._few.search(text) is not None
+        head, lengths, words = self._head, self._lengths, self._words
+        if not words:
+            return False
+        for at in range(len(text) - head + 1):
+            found = lengths.get(text[at : at + head])
+            if found is not None and any(text[at : at + length] in words for length in found):
+                return True
+        return False
 
 
 def _normalise(text: str) -> str:

@@ -22,6 +22,7 @@ from pytest_mcp_governance.session.settings import PROGRAM, RECORDER_ENVIRONMENT
 
 _CALL_TIMEOUT_S = 60.0
 _FINISH_TIMEOUT_S = 600.0
+LONG_S = 86_400.0  # runs of millions of messages take their time to close
 FindingFields = dict[str, object]
 
 
@@ -308,9 +309,9 @@ class Recorder:
         """What became of earlier runs since this was asked last; where one could not be closed, why.
 
         Args:
-            wait: until all of them are closed.
+            wait: until all of them are closed, for as long as it takes.
         """
-        found = self.call("closed_runs", timeout_s=_FINISH_TIMEOUT_S, wait=wait)
+        found = self.call("closed_runs", timeout_s=LONG_S, wait=wait)
         return [
             str(fields["error"]) if "error" in fields else RunResult.from_fields(fields)
             for fields in cast("list[dict[str, object]]", found)
@@ -362,10 +363,10 @@ class Recorder:
         self.call("close_segment")
         self._reap()
 
-    def finish_run(self, *, complete: bool, reason: str = "") -> RunResult:
+    def finish_run(self, *, complete: bool, reason: str = "", patience_s: float = _FINISH_TIMEOUT_S) -> RunResult:
         """Main's recorder: conclude, render and sign the run, and end."""
         try:
-            result = self.call("finish_run", timeout_s=_FINISH_TIMEOUT_S, complete=complete, reason=reason)
+            result = self.call("finish_run", timeout_s=patience_s, complete=complete, reason=reason)
         finally:
             self._reap()
         return RunResult.from_fields(cast(dict[str, object], result))

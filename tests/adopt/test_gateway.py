@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import FolderSource
 from pytest_mcp_governance.evidence.verify import verify
+from tests.session.over_http import served
 
 CLI = [sys.executable, "-c", "from pytest_mcp_governance.cli import main; main()"]
 SERVER = Path(__file__).parents[1] / "servers" / "plain.py"
@@ -267,6 +269,32 @@ def test_a_configuration_is_private_and_gone_when_nobody_is_admitted_any_more(ga
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     gateway.end()
     assert not path.exists()
+
+
+def test_a_server_behind_a_url_is_reached_through_the_recorder_which_keeps_its_headers(
+    folder: Path, started: list[Gateway], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PLACE_TOKEN", "sk-planted-0123456789")
+    with served(folder) as remote:
+        headers = {"Authorization": "Bearer ${PLACE_TOKEN}"}
+        entry = {"type": "http", "url": remote.url(), "headers": headers, "alwaysAllow": ["x"]}
+        (folder / "mcp.json").write_text(json.dumps({"mcpServers": {"books": entry}}), encoding="utf-8")
+        started.append(gateway := Gateway(folder, "--print-config", "servers"))
+        written = json.loads(gateway.configuration().read_text())["mcpServers"]["books"]
+        assert written.keys() == {"type", "url", "alwaysAllow"}
+        assert json.loads(gateway.said[0])["agent"]["books"] == {"transport": "streamable_http", "url": written["url"]}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}
+        accepted = "application/json, text/event-stream"
+        request = Request(written["url"], json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request.add_header("Accept", accepted)
+        with urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+        status, out, err = gateway.end()
+        assert (status, err) == (0, ""), err
+        assert [m["method"] for m in remote.messages()] == ["initialize"]
+        assert "sk-planted" not in out + written["url"]
+    assert gateway.outcome() == "VERIFIED"
+    assert {r["transport"] for r in gateway.records("session")} == {"http"}
 
 
 def test_hours_without_a_call_are_no_finding(gateway: Gateway):

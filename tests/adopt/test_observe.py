@@ -253,14 +253,14 @@ def test_ctrl_c_is_the_agents_and_the_run_is_closed_all_the_same(place: Place):
 
 def test_servers_that_cannot_be_audited_are_left_out_and_named_unless_somebody_wants_them(place: Place):
     books = {"command": sys.executable, "args": [str(SERVER)], "timeout": 5}
-    remote = {"type": "http", "url": "https://mcp.example/?key=abc"}
+    remote = {"type": "http", "url": "https://user:key-abc@mcp.example/"}
     place.configure({"books": books, "remote": remote, "broken": 7, "off": {**books, "disabled": True}}, theme="dark")
     show = ("--", "cat", "mcp.json")
     done = place.observe(*show)
     assert "NOT audited, so left out: remote" in done.said
     assert "NOT audited, so left out: off (it is switched off)" in done.said
     assert "NOT audited, so left out: server 'broken' must be an object" in done.said
-    assert "key=abc" not in done.said
+    assert "key-abc" not in done.said
     written = json.loads(done.out)
     assert written["theme"] == "dark"
     assert written["mcpServers"].keys() == {"books"}
@@ -273,7 +273,7 @@ def test_servers_that_cannot_be_audited_are_left_out_and_named_unless_somebody_w
 
 def test_a_report_tells_of_unaudited_servers_only_where_some_were_left_in(place: Place):
     place.configure(
-        {"books": {"command": sys.executable, "args": [str(SERVER)]}, "remote": {"url": "https://a.example"}}
+        {"books": {"command": sys.executable, "args": [str(SERVER)]}, "remote": {"url": "https://a:b@a.example"}}
     )
     assert place.agent("get_vendor").status == 0
     assert "past the recorder" not in place.page

@@ -16,7 +16,7 @@ from pytest_mcp_governance.evidence.ledger import Committed, Segment
 from pytest_mcp_governance.evidence.reader import EvidenceReader, Withheld
 from pytest_mcp_governance.evidence.source import FilteredSource, FolderSource
 from pytest_mcp_governance.policy.detectors import builtin_secrets
-from pytest_mcp_governance.run.withhold import Withholding, withhold
+from pytest_mcp_governance.run.withhold import Literals, Withholding, withhold
 
 IBAN = "DE89370400440532013000"
 PICTURE = b"\xff\xd8 not really a picture \xff\xd9"
@@ -200,3 +200,12 @@ def test_no_disclosure_left_in_the_report_contains_the_labelled_value(
     run.access(run.message(wire), secret)
     _, reader = run.close()
     assert all(isinstance(w, Withheld) for w in shown(reader, "msg", "wire"))
+
+
+WORDS = st.sets(st.text("abc", min_size=1, max_size=5), max_size=200)
+
+
+@given(WORDS, st.text("abcd", max_size=40))
+def test_many_words_are_found_as_few_are(words: set[str], text: str):
+    padded = words | ({f"{number:03}" for number in range(70)} if words else set())  # more than an expression is for
+    assert Literals(words).inside(text) == Literals(padded).inside(text) == any(word in text for word in words)

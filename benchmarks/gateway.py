@@ -35,6 +35,7 @@ SERVER = [sys.executable, str(WAYS / "echo.py")]
 POLICY = 'governance: 1\npolicy: bench\nrules:\n- {id: ALL, allow: ["*.echo"]}\n'
 SIZES = {"20 B": 20, "20 kB": 20_000}
 BLOCK = 10
+_TEXT = "Vendor Acme Ltd, invoice 88 of 12 May, 1,204.50 EUR, to be paid within 30 days; " * 250
 
 
 async def main(calls: int, fastmcp: str | None) -> None:
@@ -68,7 +69,7 @@ async def main(calls: int, fastmcp: str | None) -> None:
                 for size, length in SIZES.items():
                     for state in ("idle", "busy"):
                         with _burning() if state == "busy" else contextlib.nullcontext():
-                            _row(f"{transport}, {size}, {state}", await _measure(sessions, "x" * length, calls))
+                            _row(f"{transport}, {size}, {state}", await _measure(sessions, _TEXT[:length], calls))
         recorder.end_test(outcome="passed", failure=None)
         recorder.end()
 

@@ -17,7 +17,8 @@ __all__ = ["Kind", "Parsed", "header_problems", "is_id", "parse"]
 Kind = Literal["request", "result", "error", "notification", "invalid"]
 
 # Tabs between tokens are JSON, and inside a text no JSON reader takes them; a bare CR ends a line for some servers.
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f]")
+# By deletion, because an expression takes twenty times as long to find that there is none.
+_NO_CONTROL = bytes(byte for byte in range(256) if byte >= 0x20 or byte == 0x09)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _TOP_KEYS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _PARAM_KEYS = frozenset({"name", "arguments", "uri"})
@@ -56,7 +57,7 @@ def parse(raw: bytes) -> Parsed:
     if body.startswith(b"\xef\xbb\xbf"):
         problems.append("bom")
         body = body[3:]
-    if _CONTROL.search(body):
+    if body.translate(None, _NO_CONTROL):
         problems.append("control-byte")
     try:
         text = body.decode("utf-8")

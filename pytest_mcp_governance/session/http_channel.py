@@ -34,7 +34,7 @@ class HttpSession:
         under_way: HTTP exchanges that are not over.
         ended: the agent has ended it.
         stream: 2024-11-05 only: where the agent reads.
-        endpoint: 2024-11-05 only: path and query at which the server takes messages.
+        endpoint: 2024-11-05 only: where the server takes messages.
     """
 
     conversation: Conversation
@@ -45,7 +45,7 @@ class HttpSession:
     ended: bool = False
     recorded_end: bool = False
     stream: AgentConnection | None = None
-    endpoint: str | None = field(default=None, repr=False)
+    endpoint: Target | None = None
 
 
 class Channel:
@@ -57,6 +57,11 @@ class Channel:
         seal: what stands in records for credentials.
         mint: makes the description of a new connection.
         tell: told what went wrong, in words.
+
+    Attributes:
+        path: where an agent finds it, without the last part.
+        failures: what went wrong on it, in words.
+        closed: nothing more may begin on it.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Channel:
     ) -> None:
         self.server = server
         self.seal = seal
+        self.path = ""
         self.failures: list[str] = []
         self._trial = trial
         self._mint = mint
@@ -77,7 +83,7 @@ class Channel:
         self._by_id: dict[bytes, HttpSession] = {}
         self._without_id: HttpSession | None = None
         self._running: dict[asyncio.Task[object], bool] = {}
-        self._closed = False
+        self.closed = False
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
@@ -103,6 +109,11 @@ class Channel:
     def continue_in(self, trial: Trial) -> None:
         """Let sessions that begin from now on belong to another test attempt."""
         self._trial = trial
+
+    def posted_to(self, conn: str) -> HttpSession | None:
+        """2024-11-05 only: the session whose endpoint names a connection, while its stream is open."""
+        found = (s for s in self._sessions if s.conversation.connection.id == conn and s.endpoint is not None)
+        return next((session for session in found if not session.ended), None)
 
     def bind(self, session: HttpSession, id_: bytes) -> None:
         """Note the id that the server gave a session."""
@@ -179,9 +190,9 @@ class Channel:
 
     async def close(self) -> None:
         """Let answers arrive that are under way, cut what does not end, and record the end of every session."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         for task, stream in list(self._running.items()):
             if stream:
                 task.cancel()

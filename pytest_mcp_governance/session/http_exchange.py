@@ -50,7 +50,8 @@ class HttpExchange:
         self._target = target
         session.scopes += 1
         # Without a session nothing keeps the ids of two agents apart but the request that each came with.
-        self._exchange = self._talk.exchange.within(0 if session.id is not None else session.scopes)
+        alone = session.id is None and channel.server.transport == "http"
+        self._exchange = self._talk.exchange.within(session.scopes if alone else 0)
         self._server: ServerRequest | None = None
         self._answer = Answer(200, JSON)
         self._expects = False
@@ -169,7 +170,7 @@ class HttpExchange:
 
     async def _reply(self, raw: bytes, direction: Direction) -> None:
         if direction == "c2s":
-            self._channel.tell(self._session, self._target, raw)
+            self._tell(raw)
         else:
             await self._agent.answer(self._answer.status, towards_agent(self._answer.headers), raw)
 
@@ -201,13 +202,17 @@ class HttpExchange:
 
         async def send(raw: bytes, direction: Direction) -> None:
             if direction == "c2s":
-                self._channel.tell(self._session, self._target, raw)
+                self._tell(raw)
             else:
                 await self._agent.send(event.raw if raw is data else event.with_data(raw))
 
         problems = ("control-byte",) if event.bare_cr else ()
         at = {"exchange": self._ref, **({"event": Committed(text(event.id))} if event.id else {})}
         await self._talk.receive(data, "s2c", send, problems=problems, exchange=self._exchange, at=at)
+
+    def _tell(self, raw: bytes) -> None:
+        """Answer a request of the server's in the agent's place."""
+        self._channel.tell(self._session, self._target, raw)
 
     async def _read_body(self) -> bytes:
         assert self._server is not None

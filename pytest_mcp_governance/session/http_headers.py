@@ -23,7 +23,8 @@ _NOT_TO_AGENT = _HOP_BY_HOP | {b"alt-svc", b"location", b"refresh", b"strict-tra
 _READABLE = frozenset(
     {
         *("accept", "allow", "cache-control", "content-type", "content-encoding", "last-event-id", "retry-after"),
-        *("traceparent", "user-agent"),
+        *("accept-encoding", "connection", "content-length", "date", "host", "keep-alive", "origin", "server"),
+        *("traceparent", "transfer-encoding", "user-agent", "vary", "x-accel-buffering"),
     }
 )
 

@@ -102,7 +102,7 @@ class HttpFront:
         return True
 
     async def _exchange(self, channel: Channel, agent: AgentConnection, incoming: Incoming, place: str) -> None:
-        body = await agent.body(MAX_FRAME_BYTES if incoming.method == "POST" else 0)
+        body = await agent.body(incoming.headers, MAX_FRAME_BYTES if incoming.method == "POST" else 0)
         if channel.closed:
             raise Refused(404, "the audited block of this address has ended")
         parsed = parse(body) if incoming.method == "POST" else None

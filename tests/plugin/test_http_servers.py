@@ -12,12 +12,14 @@ from .suites import Suite
 SECRET = "tok-5up3r-s3cret-value"
 CLIENT = """\
 import asyncio
-from mcp.client.client import Client
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 
 def ask(url, *calls):
     async def run():
-        async with Client(url) as client:
-            return [(await client.call_tool(tool, arguments)).content[0].text for tool, arguments in calls]
+        async with streamable_http_client(url) as streams, ClientSession(streams[0], streams[1]) as session:
+            await session.initialize()
+            return [(await session.call_tool(tool, arguments)).content[0].text for tool, arguments in calls]
     return asyncio.run(run())
 """
 

@@ -1,17 +1,19 @@
 """Real MCP servers over HTTP for the recorder's tests, with a log of what reached each."""
 
+import importlib
 import json
 import os
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mcp import types
+from mcp import ClientSession, types
+from mcp.client.streamable_http import streamable_http_client
 
 from pytest_mcp_governance.evidence.reader import EvidenceReader, Record
 from pytest_mcp_governance.evidence.source import FolderSource
@@ -21,9 +23,17 @@ from pytest_mcp_governance.session.settings import RecorderConfig
 
 from .conftest import SERVERS, begin
 
+try:
+    from mcp.client.client import Client
+except ImportError:  # the tests run on SDK 1.26 too, which knows one era
+    Client = None  # type: ignore[assignment, misc]  # see `connected`
+
+# The HTTP library of the installed SDK; both have the same interface.
+httpx = importlib.import_module("httpx2" if Client is not None else "httpx")
+ERAS = ("legacy", "2026-07-28", "auto") if Client is not None else ("legacy",)
 SCRIPT = Path(__file__).parents[1] / "servers" / "over_http.py"
 OLDER = str(SERVERS / "sqlite" / "bin" / "python")  # its SDK is mcp 1.30
-NEWER = sys.executable
+NEWER = str(SERVERS / "time" / "bin" / "python")  # mcp 2.3
 READ_ONLY = """\
 governance: 1
 policy: read-only-vendors
@@ -143,6 +153,18 @@ def started_everything(transport: str) -> Iterator[str]:
         process.wait()
         assert process.stderr is not None
         process.stderr.close()
+
+
+@asynccontextmanager
+async def connected(url: str, era: str, **callbacks: Any) -> AsyncIterator[Any]:
+    """The installed SDK's client in an era; SDK 1.x knows one."""
+    if Client is not None:
+        async with Client(url, mode=era, **callbacks) as client:
+            yield client
+        return
+    async with streamable_http_client(url) as streams, ClientSession(streams[0], streams[1], **callbacks) as session:
+        await session.initialize()
+        yield session
 
 
 def text(result: object) -> str:

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from pytest_mcp_governance.session.control import Recorder
 from pytest_mcp_governance.session.settings import RecorderConfig
 
-from .over_http import gateway, records, served, text, verified
+from .over_http import ERAS, connected, gateway, records, served, text, verified
 
 pytestmark = pytest.mark.anyio
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_vendor", "arguments": {"id": "v1"}}}

@@ -86,9 +86,8 @@ async def test_sampling_and_elicitation_go_there_and_back_over_the_stream_of_the
         return types.ElicitResult(action="accept", content={"colour": "blue"})
 
     with served(tmp_path, python=python) as server, gateway(recorder, server.entry(), policy=None) as url:
-        async with Client(
-            url, mode="legacy", sampling_callback=sampling("all well"), elicitation_callback=elicited
-        ) as client:
+        callbacks = {"sampling_callback": sampling("all well"), "elicitation_callback": elicited}
+        async with connected(url, "legacy", **callbacks) as client:
             assert text(await client.call_tool("get_sampled", {})) == "sampled all well"
             assert text(await client.call_tool("get_elicited", {})) == "elicited accept blue"
     for method in ("sampling/createMessage", "elicitation/create"):
@@ -152,7 +151,6 @@ async def test_a_stream_that_broke_is_resumed_with_the_servers_own_event_ids_and
                         event_id = line[4:]
                     if "notifications/progress" in line:
                         break  # and hang up
-            await asyncio.sleep(2.5)  # the server goes on; what it says meanwhile is what resumption is about
             resumed = session | {"last-event-id": event_id}
             said: list[str] = []
             async with client.stream("GET", url, headers=resumed) as answer:

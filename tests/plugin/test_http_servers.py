@@ -132,3 +132,37 @@ def test_a(mcp_audit):
     ended = suite.run()
     assert said in ended.text and "p4ssw0rd" not in ended.text
     assert "Traceback" not in ended.text
+
+
+def test_a_test_of_its_own_connects_over_http_with_and_without_await(remote: Suite, vendors: Served) -> None:
+    remote.test("""\
+import asyncio
+
+def test_sync(mcp_audit):
+    with mcp_audit.connect("vendors", agent="clerk-1") as vendors:
+        assert vendors.call_tool("get_vendor", {"id": "v1"}).content[0].text == "vendor v1"
+        with mcp_audit.expect_denied("DEFAULT-DENY"):
+            vendors.call_tool("delete_vendor", {"id": "v1"})
+
+def test_async(mcp_audit):
+    async def go():
+        async with mcp_audit.connect("vendors", agent="clerk-1") as vendors:
+            result = await vendors.call_tool("get_much", {"size": 3_000_000})
+            assert len(result.content[0].text) == 3_000_000
+    asyncio.run(go())
+""")
+    ended = remote.run()
+    assert ended.outcomes == {"passed": 2}, ended.text
+    assert ended.outcome == "VERIFIED"
+    assert vendors.calls() == ["get_vendor", "get_much"]
+
+
+def test_a_server_that_is_down_is_said_where_a_test_connects(suite: Suite) -> None:
+    suite.write("mcp.json", json.dumps({"mcpServers": {"vendors": {"url": "http://127.0.0.1:9/mcp"}}}))
+    suite.test("""\
+def test_a(mcp_audit):
+    with mcp_audit.connect("vendors", agent="clerk-1", idle_ok=True):
+        pass
+""")
+    ended = suite.run()
+    assert "ServerError: the MCP server could not be initialised: server 'vendors': http://127.0.0.1:9" in ended.text

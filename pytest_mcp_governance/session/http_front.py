@@ -6,12 +6,12 @@ Admits a request or turns it away, and hands it to the channel that its token na
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 
 from pytest_mcp_governance.errors import GovernanceError, LedgerWriteError
 from pytest_mcp_governance.session.http_channel import Channel, HttpSession
 from pytest_mcp_governance.session.http_exchange import TEXT, HttpExchange
-from pytest_mcp_governance.session.http_headers import Seal, first
+from pytest_mcp_governance.session.http_headers import Seal, credentials, first
 from pytest_mcp_governance.session.http_legacy import legacy
 from pytest_mcp_governance.session.http_server import HttpTransport
 from pytest_mcp_governance.session.http_wire import AgentConnection, AgentGone, Incoming, Refused
@@ -33,11 +33,17 @@ class HttpFront:
     Args:
         turned_away: told the facts of a request that was not admitted, for the ledger, and whether it named an agent
             that there never was.
+        learn: told the credentials that an agent brings itself, before anything of the request is recorded.
     """
 
-    def __init__(self, turned_away: Callable[[Mapping[str, object], bool], None]) -> None:
+    def __init__(
+        self,
+        turned_away: Callable[[Mapping[str, object], bool], None],
+        learn: Callable[[Set[str]], Awaitable[None]],
+    ) -> None:
         self.seal = Seal()
         self._turned_away = turned_away
+        self._learn = learn
         self._channels: dict[str, Channel] = {}
         self._given_out: set[str] = set()
         self._listener: asyncio.Server | None = None
@@ -105,6 +111,7 @@ class HttpFront:
         body = await agent.body(incoming.headers, MAX_FRAME_BYTES if incoming.method == "POST" else 0)
         if channel.closed:
             raise Refused(404, "the audited block of this address has ended")
+        await self._learn(credentials(incoming.headers))
         parsed = parse(body) if incoming.method == "POST" else None
         session = self._session(channel, incoming, place, parsed)
         if parsed is not None:

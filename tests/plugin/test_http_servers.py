@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_mcp_governance.evidence.reader import EvidenceReader
+from pytest_mcp_governance.evidence.source import ContainerSource
 from tests.session.over_http import Served, served
 
 from .suites import Suite
@@ -106,6 +108,33 @@ def test_a(mcp_audit):
             gw.url("plain")
 """)
     assert remote.run().outcomes == {"passed": 1}
+
+
+def test_what_an_agent_logs_in_with_itself_is_withheld_where_a_message_repeats_it(
+    remote: Suite, vendors: Served
+) -> None:
+    own = "agents-own-l0gin"
+    remote.test("""\
+import http.client, json
+from urllib.parse import urlsplit
+
+def test_a(mcp_audit):
+    with mcp_audit.gateway("vendors", agent="clerk-1") as gw:
+        parts = urlsplit(gw.url("vendors"))
+        connection = http.client.HTTPConnection(parts.hostname, parts.port)
+        login = "agents-own" + "-l0gin"
+        params = {"name": "get_vendor", "arguments": {"id": login}}
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+        connection.request("POST", parts.path, body, {"Authorization": "Bearer " + login})
+        assert connection.getresponse().read()
+""")
+    ended = remote.run()
+    assert ended.outcomes == {"passed": 1}, ended.text
+    attached = EvidenceReader(ContainerSource((ended.folder / "governance-report.html").read_bytes()))
+    shown = {str(attached.reveal(m["wire"])) for m in attached.records() if m["type"] == "msg"}
+    assert len(shown) >= 1 and not [text for text in shown if own in text]
+    assert not [True for r in attached.records() if "headers" in r and own in str(attached.reveal(r["headers"]))]
+    assert vendors.calls() == ["get_vendor"]
 
 
 @pytest.mark.parametrize(

@@ -282,15 +282,6 @@ class Gateway:
             )
         return self._urls[name]
 
-    def way(self, name: str) -> list[str] | str:
-        """What the transport of one server makes of it: a command, or a URL.
-
-        Raises:
-            ConfigurationError: the gateway is not open or does not serve `name`.
-        """
-        self._require(name)
-        return self.url(name) if name in self._urls else self.command(name)
-
     def _require(self, name: str) -> None:
         if name not in self._names():
             raise ConfigurationError(

@@ -5,6 +5,7 @@ Leaves out what becomes of one request (see `http_exchange`) and who is admitted
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ SESSION_ID = b"mcp-session-id"
 _OF_ONE_MESSAGE = (b"mcp-method", b"mcp-name", b"last-event-id")
 _SETTLE_S = 3.0
 _MOST_FAILURES = 100
+_MOST_EVENTS = 10_000
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +35,7 @@ class HttpSession:
         headers: those of the agent's last POST, with which the recorder speaks for it.
         under_way: HTTP exchanges that are not over.
         ended: the agent has ended it.
+        passed: SHA-256 of what was passed on with each event id, for a server that says it again when a stream resumes.
         stream: 2024-11-05 only: where the agent reads.
         endpoint: 2024-11-05 only: where the server takes messages.
     """
@@ -44,8 +47,19 @@ class HttpSession:
     scopes: int = 0
     ended: bool = False
     recorded_end: bool = False
+    passed: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     stream: AgentConnection | None = None
     endpoint: Target | None = None
+
+    def note(self, event: bytes, data: bytes) -> None:
+        """Note that a message was passed on as it was."""
+        self.passed[event] = hashlib.sha256(data).digest()
+        if len(self.passed) > _MOST_EVENTS:
+            del self.passed[next(iter(self.passed))]
+
+    def repeats(self, event: bytes | None, data: bytes) -> bool:
+        """Whether the same was passed on before, under the same event id."""
+        return event is not None and self.passed.get(event) == hashlib.sha256(data).digest()
 
 
 class Channel:

@@ -199,12 +199,21 @@ class HttpExchange:
             await self._agent.send(event.raw)
             return
         data = event.data
+        if first(self._incoming.headers, b"last-event-id") is not None and self._session.repeats(event.id, data):
+            # Resumed after an event that the agent never got: the same words, judged and recorded when first said.
+            self._record("event", event=text(event.id), repeated=True)
+            await self._agent.send(event.raw)
+            return
 
         async def send(raw: bytes, direction: Direction) -> None:
             if direction == "c2s":
                 self._tell(raw)
+            elif raw is data:
+                if event.id:
+                    self._session.note(event.id, data)
+                await self._agent.send(event.raw)
             else:
-                await self._agent.send(event.raw if raw is data else event.with_data(raw))
+                await self._agent.send(event.with_data(raw))
 
         problems = ("control-byte",) if event.bare_cr else ()
         at = {"exchange": self._ref, **({"event": Committed(text(event.id))} if event.id else {})}
@@ -280,8 +289,8 @@ def text(value: bytes | None) -> str:
 
 
 def _committed(fields: Mapping[str, object]) -> dict[str, object]:
-    """Everything but method, status and sizes comes from the other side, and stands in the ledger as a commitment."""
-    return {k: v if k in ("method", "status", "size") else Committed(v) for k, v in fields.items()}
+    """Everything but method, status and the like comes from others, and stands in the ledger as a commitment."""
+    return {k: v if k in ("method", "status", "size", "repeated") else Committed(v) for k, v in fields.items()}
 
 
 def _without_body(headers: Headers) -> Headers:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp import types
@@ -26,6 +27,7 @@ from .over_http import (
 )
 
 pytestmark = pytest.mark.anyio
+ALL = 'governance: 1\npolicy: all\nrules:\n- {id: ALL, allow: ["vendors.*"]}\n'
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -137,10 +139,23 @@ async def test_what_the_server_says_on_its_own_comes_over_the_get_stream(
     assert verified(config) == "VERIFIED"
 
 
+async def resumed_until_answered(client: Any, url: str, headers: dict[str, str]) -> list[str]:
+    """What a stream that is resumed says until the answer to request 1."""
+    said: list[str] = []
+    async with client.stream("GET", url, headers=headers) as answer:
+        assert answer.status_code == 200
+        async for line in answer.aiter_lines():
+            if line.startswith("data: "):
+                said.append(line)
+            if '"id":1' in line:
+                break
+    return said
+
+
 async def test_a_stream_that_broke_is_resumed_with_the_servers_own_event_ids_and_a_delete_ends_the_session(
     recorder: Recorder, config: RecorderConfig
 ) -> None:
-    with started_everything("streamableHttp") as base, gateway(recorder, {"url": f"{base}/mcp"}, None) as url:
+    with started_everything("streamableHttp") as base, gateway(recorder, {"url": f"{base}/mcp"}, ALL) as url:
         async with httpx.AsyncClient(timeout=30) as client:
             session = await opened(client, url)
             long = call(1, "trigger-long-running-operation", duration=2, steps=4)
@@ -151,21 +166,19 @@ async def test_a_stream_that_broke_is_resumed_with_the_servers_own_event_ids_and
                         event_id = line[4:]
                     if "notifications/progress" in line:
                         break  # and hang up
+            # The server goes on without anybody who listens: this one is done after the one that was hung up on.
+            later = call(9, "trigger-long-running-operation", duration=3, steps=1)
+            await client.post(url, json=later, headers=session)
             resumed = session | {"last-event-id": event_id}
-            said: list[str] = []
-            async with client.stream("GET", url, headers=resumed) as answer:
-                assert answer.status_code == 200
-                async for line in answer.aiter_lines():
-                    if line.startswith("data: "):
-                        said.append(line)
-                    if '"id":1' in line:
-                        break
+            said = await resumed_until_answered(client, url, resumed)
             assert "Long running operation completed" in said[-1]
+            assert await resumed_until_answered(client, url, resumed) == said  # the agent may not have got it
             ended = await client.delete(url, headers=session)
             assert ended.status_code == 200
             assert (await client.post(url, json=call(2, "echo", message="x"), headers=session)).status_code == 400
     (asked,) = records(config, "msg", method="tools/call", kind="request", id=1)
-    (answered,) = records(config, "msg", method="tools/call", kind="result")
+    answered = records(config, "msg", method="tools/call", kind="result")[-1]
+    assert records(config, "finding") == [] and records(config, "session", state="event", repeated=True)
     assert answered["ref"] == f"main/{asked['seq']}" and answered["event"]
     assert event_id in {m.get("event") for m in records(config, "msg")}
     again = records(config, "session", state="request", method="GET")[-1]

@@ -14,6 +14,7 @@ from pytest_mcp_governance.evidence.source import FolderSource
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.policy.lockfile import read_lock
 from tests.adopt.offers import READ, entry, project, tool
+from tests.plugin.suites import without_others
 
 WRITTEN = [
     ".github/workflows/mcp-governance.yml",
@@ -37,7 +38,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def passes(folder: Path, tests: int) -> None:
     """Run the suite as a person would, in a process of its own."""
-    suite = [sys.executable, "-m", "pytest", "-q", "-pno:randomly", "-pno:playwright", "-pno:asyncio", "-pno:base_url"]
+    suite = [sys.executable, "-m", "pytest", "-q", *without_others()]
     ended = subprocess.run(suite, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"{tests} passed" in ended.stdout

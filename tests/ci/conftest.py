@@ -30,7 +30,9 @@ def test_reads_{number}(mcp_audit):
 )
 INI = """\
 [pytest]
-addopts = -q -p no:randomly -p no:cacheprovider -p no:playwright -p no:asyncio
+addopts =
+    -q -p no:cacheprovider -p no:randomly -p no:playwright -p no:base_url -p no:asyncio -p no:anyio -p no:platformdirs
+    -p no:pytest_cov -p no:timeout -p no:hypothesispytest
 """
 IDENTITY = ("-c", "user.name=ci", "-c", "user.email=ci@acme.example", "-c", "init.defaultBranch=main")
 

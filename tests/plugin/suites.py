@@ -1,6 +1,9 @@
 """A small audited suite in a folder of its own, run by a pytest of its own, with real recorders and real servers."""
 
+import importlib
 import json
+import pkgutil
+import socket
 import sys
 import time
 from collections import Counter
@@ -12,7 +15,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pytest_mcp_governance.cli.verify import command as verify  # loaded before any inner run, which would unload it
+import pytest_mcp_governance.plugin
+from pytest_mcp_governance.cli.verify import command as verify
 from pytest_mcp_governance.evidence import verify as verifier
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import FolderSource
@@ -26,7 +30,10 @@ rules:
 - {id: READ, allow: ["plain.get_*", "books.get_*"]}
 """
 # Plugins of the development environment that say nothing about ours and take their time to load.
-_ELSEWHERE = ("playwright", "base_url", "asyncio", "randomly", "timeout", "hypothesispytest")
+_ELSEWHERE = (
+    *("playwright", "base_url", "asyncio", "anyio", "platformdirs"),
+    *("randomly", "timeout", "hypothesispytest", "pytest_cov", "pytest-split"),
+)
 AGENT = '''
 import json, subprocess
 
@@ -51,6 +58,14 @@ def run_agent(command, *calls):
 GET, PAY, DELETE = ("get_vendor", {"id": "v1"}), ("pay", {"amount": 5}), ("delete_vendor", {"id": "v1"})
 CRASH = ("crash", {})
 '''
+# An inner run in this process drops every module that it loaded: what each of them loads is here before the first.
+for _module in pkgutil.iter_modules(pytest_mcp_governance.plugin.__path__, "pytest_mcp_governance.plugin."):
+    importlib.import_module(_module.name)
+
+
+def without_others(*wanted: str) -> list[str]:
+    """Options of pytest that leave out what is installed beside our plugin, but for `wanted`."""
+    return [f"-pno:{name}" for name in _ELSEWHERE if name not in wanted]
 
 
 @dataclass(frozen=True)
@@ -102,9 +117,10 @@ class Ended:
         return verifier.verify(report, trust=[verifier.verify(report).signer]).outcome.name
 
     def settle(self) -> None:
-        """Wait until the recorder that a lost process left behind has closed the run."""
+        """Wait until the recorder that a lost process left behind has closed the run, or is gone itself."""
         until = time.monotonic() + 30
-        while list((self.folder / ".mcp-governance" / "runs").glob("*.control")) and time.monotonic() < until:
+        runs = self.folder / ".mcp-governance" / "runs"
+        while any(map(_is_served, runs.glob("*.control"))) and time.monotonic() < until:
             time.sleep(0.05)
 
     def of_type(self, kind: str) -> list[Mapping[str, object]]:
@@ -114,6 +130,16 @@ class Ended:
         """(test, attempt) -> outcome."""
         ended = [record for record in self.of_type("test") if record["phase"] == "end"]
         return {(record["test"], record["attempt"]): record["outcome"] for record in ended}
+
+
+def _is_served(control: Path) -> bool:
+    """Whether the recorder that this file leads to takes connections."""
+    with socket.socket(socket.AF_UNIX) as asked:
+        try:
+            asked.connect(json.loads(control.read_bytes())["ok"]["socket"])
+        except (OSError, LookupError):
+            return False
+    return True
 
 
 # What a record says of an event, and nothing of where and when it was written down.
@@ -175,7 +201,7 @@ class Suite:
 
     def run(self, *args: str, workers: int = 0, with_plugins: tuple[str, ...] = (), apart: bool = False) -> Ended:
         """Run the suite; in this process unless workers, a plugin from elsewhere or `apart` ask for one of its own."""
-        quiet = [f"-pno:{name}" for name in _ELSEWHERE if name not in with_plugins]
+        quiet = without_others(*with_plugins)
         parallel = [f"-n{workers}"] if workers else []
         apart = bool(workers or with_plugins or apart)
         run = self.pytester.runpytest_subprocess if apart else self.pytester.runpytest_inprocess

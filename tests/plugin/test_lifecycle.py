@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pytest_mcp_governance.evidence.verify import verify
-from tests.plugin.suites import Suite
+from tests.plugin.suites import Suite, without_others
 
 TWO_OF_THREE = """
 @pytest.mark.parametrize("who", ["a::[x]", "b"])
@@ -93,9 +93,8 @@ def test_agent(mcp_audit):
         run_agent(gw.command("plain"), DELETE)
     raise KeyboardInterrupt
 """)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest"], cwd=suite.folder, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "pytest", *without_others()]
+    done = subprocess.run(command, cwd=suite.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "DEFAULT-DENY" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr and "INTERNALERROR" not in done.stdout
@@ -123,9 +122,8 @@ def test_agent(mcp_audit):
         run_agent(gw.command("plain"), GET)
     raise KeyboardInterrupt
 """)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest"], cwd=suite.folder, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "pytest", *without_others()]
+    done = subprocess.run(command, cwd=suite.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "status: partial" in done.stdout
     assert (suite.folder / "governance-report.html").exists()

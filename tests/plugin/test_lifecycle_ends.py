@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.plugin.suites import Ended, Suite
+from tests.plugin.suites import Ended, Suite, without_others
 from tests.plugin.test_lifecycle_table import DENIED
 
 # A process that was started in the background inherits an ignored SIGINT; a person's terminal does not.
@@ -17,13 +17,7 @@ NEVER = "\ndef test_never(mcp_audit): pass\n"
 
 def pytest_alone(suite: Suite, *args: str) -> Ended:
     """Run the suite as a person does: no pytester around it, because some of these end the process."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *(f"-pno:{name}" for name in ("playwright", "asyncio", "randomly")),
-        *args,
-    ]
+    command = [sys.executable, "-m", "pytest", *without_others(), *args]
     done = subprocess.run(command, cwd=suite.folder, capture_output=True, text=True, check=False)
     ended = Ended(done.returncode, done.stdout + done.stderr, suite.folder, {})
     ended.settle()

@@ -76,7 +76,7 @@ def test_agent(mcp_audit):
 def test_anyio(suite: Suite):
     suite.write("conftest.py", "import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n")
     suite.test("pytestmark = [pytest.mark.anyio, pytest.mark.xfail]\n" + ASYNC)
-    ended = suite.run(apart=True)
+    ended = suite.run(with_plugins=("anyio",))
     assert (ended.status, ended.outcome, ended.outcomes) == (1, "VERIFIED", {"xfailed": 1})
     assert "DEFAULT-DENY  plain.pay by a (blocked)" in ended.text
 
@@ -84,7 +84,7 @@ def test_anyio(suite: Suite):
 def test_pytest_cov(suite: Suite):
     suite.test("@pytest.mark.xfail" + DENIED)
     for workers in (0, 2):
-        ended = suite.run("--cov=scripted", "--cov-report=term", workers=workers, apart=True)
+        ended = suite.run("--cov=scripted", "--cov-report=term", workers=workers, with_plugins=("pytest_cov",))
         assert (ended.status, ended.outcome) == (1, "VERIFIED"), ended.text
         assert "scripted.py" in ended.text
         for run in ended.runs:

@@ -14,7 +14,7 @@ from pytest_mcp_governance.cli import main
 from pytest_mcp_governance.evidence.container import MARKER
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import FolderSource
-from tests.plugin.suites import AGENT, SERVERS
+from tests.plugin.suites import AGENT, SERVERS, without_others
 
 IBAN = "DE89370400440532013000"
 POLICY = """\
@@ -67,7 +67,7 @@ def recorded(folder: Path, profile: str, *options: str) -> Told:
     for name, text in written.items():
         (folder / name).write_text(text)
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--rootdir=.", f"--mcp-governance-report={profile}",
+        [sys.executable, "-m", "pytest", "-q", *without_others(), "--rootdir=.", f"--mcp-governance-report={profile}",
          f"--mcp-governance-report-path={profile}.html", *options],
         cwd=folder,
         env={k: v for k, v in os.environ.items() if not k.startswith(("MCP_GOVERNANCE", "GITHUB", "PYTEST", "CI"))},

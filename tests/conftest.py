@@ -5,6 +5,6 @@ import sys
 
 pytest_plugins = ["pytester"]
 
-# Hundreds of processes of Python are started by these tests: where none may keep bytecode, each compiles all it imports.
+# These tests start hundreds of Python processes: where none may keep bytecode, each compiles all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

@@ -2,7 +2,8 @@
 
 Forms that vendors publish, not entropy: clean JSON stays clean. Each detector first asks for a literal that
 its form must contain, so that text without one costs next to nothing. No names or addresses: those need a
-language model, and belong in an extra.
+language model, and belong in an extra. What knows numbers' checksums is loaded with the first text that may hold one:
+every recorder imports this module, and few meet such a text.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
 from types import MappingProxyType
-
-from stdnum import iban as stdnum_iban
-from stdnum import luhn, numdb
 
 SECRET_DETECTORS = ("vendor_tokens", "private_keys", "jwt")
 PII_DETECTORS = ("email", "us_ssn", "iban", "card")
@@ -161,6 +159,8 @@ def _us_ssn(text: str) -> Iterator[str]:
 def _iban(text: str) -> Iterator[str]:
     if b"AA00" not in _outline(text, _OUTLINE):
         return
+    from stdnum import iban as stdnum_iban
+
     valid: dict[str, bool] = {}  # the checksum costs far more than the form
     for match in _IBAN.finditer(text):
         length = _iban_length(match.group()[:2])
@@ -181,6 +181,8 @@ def _iban(text: str) -> Iterator[str]:
 @cache
 def _iban_length(country: str) -> int:
     """Characters of an IBAN of this country; 0 for a country without one."""
+    from stdnum import numdb
+
     found = numdb.get("iban").info(country)[0][1].get("bban", "")
     return 4 + sum(int(count) for count in re.findall(r"(\d+)!", found)) if found else 0
 
@@ -189,6 +191,8 @@ def _card(text: str) -> Iterator[str]:
     outline = _outline(text, _OUTLINE)
     if not any(group in outline for group in _CARD_GROUPS):
         return
+    from stdnum import luhn
+
     for match in _CARD.finditer(text):
         digits = match.group().replace(" ", "").replace("-", "")
         if _ISSUER.fullmatch(digits) and luhn.is_valid(digits) and _alone(text, match.start(), match.end(), "."):

@@ -1,15 +1,20 @@
 """Screens of one connection: a browser of its own, watched from outside, and frames bound to calls as records.
 
-Takes no part in the call: a failed capture is a recorded fact and never an error of the connection.
+Takes no part in the call: a failed capture is a recorded fact and never an error of the connection. What speaks to a
+browser is loaded when one is started: most recorders start none.
 """
 
+from __future__ import annotations
+
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_mcp_governance.evidence.ledger import Committed
-from pytest_mcp_governance.session.browser import Browser, find_browser
-from pytest_mcp_governance.session.capture import Frame, FrameFailure, PageWatch
-from pytest_mcp_governance.session.trial import Trial
+
+if TYPE_CHECKING:
+    from pytest_mcp_governance.session.browser import Browser
+    from pytest_mcp_governance.session.capture import Frame, PageWatch
+    from pytest_mcp_governance.session.trial import Trial
 
 
 class Screens:
@@ -20,12 +25,15 @@ class Screens:
         self._watch = watch
 
     @classmethod
-    async def start(cls) -> "Screens":
+    async def start(cls) -> Screens:
         """Start a browser with an empty profile and watch its pages.
 
         Raises:
             CaptureError: there is no browser, or it does not start.
         """
+        from pytest_mcp_governance.session.browser import Browser, find_browser
+        from pytest_mcp_governance.session.capture import PageWatch
+
         browser = await Browser.start(find_browser())
         try:
             return cls(browser, await PageWatch.connect(browser.ws_url))
@@ -49,6 +57,8 @@ class Screens:
     async def _record(
         self, trial: Trial, ref: str, agent: str, moment: Literal["before", "after"], forwarded_ns: int | None
     ) -> None:
+        from pytest_mcp_governance.session.capture import FrameFailure
+
         frame = await self._watch.frame(moment)
         call_ns = forwarded_ns or time.monotonic_ns()
         fields: dict[str, object] = {

@@ -16,7 +16,8 @@ from pytest_mcp_governance.evidence.safe_text import safe
 MAX_SHARDS = 10_000
 MAX_GROUP_CHARACTERS = 128
 MAX_MISSING_ATTEMPTS = 10_000
-_NAMED = 20  # missing shards that are named one by one
+_NAMED = 20  # missing shards, or commits, that are named one by one
+_SHORT = 12  # characters of a commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Member:
         collections: digests of the collections that it selected from; one, where all is well.
         unaudited: number of tests that it ran without an audit.
         judged: every test in it was judged by a policy; true where no test ended.
+        commit: of the repository that it ran in, as it states; "" where it states none.
         superseded: a later attempt of the same shard is in the group.
     """
 
@@ -65,6 +67,7 @@ class Member:
     collections: frozenset[str]
     unaudited: int
     judged: bool
+    commit: str = ""
     superseded: bool = False
 
     def __str__(self) -> str:
@@ -103,6 +106,7 @@ class Whole:
         collection: digest of the collection; None where the shards do not all name the same one.
         selected: number of different tests that the shards selected.
         covered: those tests are the whole collection.
+        commits: that its runs state, sorted; "" where one states none.
     """
 
     group: str
@@ -114,6 +118,7 @@ class Whole:
     collection: str | None
     selected: int
     covered: bool
+    commits: tuple[str, ...] = ()
 
     def listed(self) -> dict[str, object]:
         """The part of the group statement's predicate that is made from the runs."""
@@ -148,7 +153,14 @@ def member_of(run: CheckedRun) -> Member:
         collections=frozenset(count.collections),
         unaudited=count.selection.get("unaudited", 0),
         judged=count.judged or not count.tests,
+        commit=_commit(run.opened.predicate),
     )
+
+
+def _commit(opened: Mapping[str, object]) -> str:
+    source = opened.get("source")
+    commit = source.get("commit") if isinstance(source, dict) else None
+    return commit if isinstance(commit, str) else ""
 
 
 def read_shard(value: object, run: str) -> Shard:
@@ -203,6 +215,7 @@ def whole_of(members: Sequence[Member]) -> Whole:
         collection=collection,
         selected=len(selected),
         covered=collection == collection_digest(selected),
+        commits=tuple(sorted({member.commit for member in ordered})),
     )  # fmt: skip
 
 
@@ -236,6 +249,9 @@ def lacks(whole: Whole, expected: int | None) -> Iterator[Problem]:
         yield incomplete(f"attempt {attempt} of shard {index}/{whole.total} is not here")
     if len(whole.missing_attempts) > _NAMED:
         yield incomplete(f"and {len(whole.missing_attempts) - _NAMED} more attempts are not here")
+    if len(whole.commits) > 1:  # one that names no commit is not known to be of the same
+        named = ", ".join(safe(commit[:_SHORT]) or "none" for commit in whole.commits[:_NAMED])
+        yield incomplete(f"the shards are not all of one commit, so what is whole is no version of the code: {named}")
     if whole.collection is None:
         yield incomplete(
             "the shards did not all collect the same tests, so nobody can say whether together they are the whole: "

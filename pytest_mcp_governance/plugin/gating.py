@@ -98,7 +98,7 @@ def read_gating(config: pytest.Config, given: Mapping[str, Given | None], gate: 
 
     Raises:
         pytest.UsageError: a text from outside that cannot be used, or a setting in the change's own files that would
-            relax a run with a floor.
+            relax a run with a floor, or with a requirement on the command line.
     """
     from pytest_mcp_governance.plugin.given import flag, on_command_line, read_challenge
 
@@ -109,12 +109,13 @@ def read_gating(config: pytest.Config, given: Mapping[str, Given | None], gate: 
         challenge=read_challenge(config),
         bound=any(on_command_line(config, name) for name in ("require", "floor")),
     )
+    if gating.bound or given["floor"] is not None:
+        _refuse_what_relaxes(gating, given, config)
     if given["floor"] is None and given["baseline"] is None:
         return gating
     from pytest_mcp_governance.plugin import outside
 
     if given["floor"] is not None:
-        _refuse_what_relaxes(gating, given, config)
         gating = replace(gating, floor=outside.read_floor(given["floor"], config))
     if given["baseline"] is not None:
         today = datetime.now(UTC).date().isoformat()
@@ -123,26 +124,27 @@ def read_gating(config: pytest.Config, given: Mapping[str, Given | None], gate: 
 
 
 def _refuse_what_relaxes(gating: Gating, given: Mapping[str, Given | None], config: pytest.Config) -> None:
-    """Nothing in the change under test may relax a run that has a floor."""
+    """Nothing in the change under test may relax a run that has a floor, or whose command line requires audits."""
     gate, baseline = given["gate"], given["baseline"]
+    bound = "the run has a floor" if given["floor"] is not None else "--mcp-governance-require was typed"
     typed = "on the command line, or take it out of ini file, addopts and PYTEST_ADDOPTS"
     if gating.gate != "any" and gate is not None and not gate.from_command_line:
         raise pytest.UsageError(
-            f"mcp-governance: the configuration sets the gate to {gating.gate}, but the run has a floor, which nothing "
-            f"in the change under test may relax. Type --mcp-governance-gate={gating.gate} {typed}"
+            f"mcp-governance: the configuration sets the gate to {gating.gate}, but {bound}, which nothing in the "
+            f"change under test may relax. Type --mcp-governance-gate={gating.gate} {typed}"
         )
     if baseline is None:
         return
     if not baseline.from_command_line:
         raise pytest.UsageError(
-            "mcp-governance: the configuration names a baseline, but in a run with a floor only the command line may. "
+            f"mcp-governance: the configuration names a baseline, but {bound}, so only the command line may. "
             f"Type --mcp-governance-baseline={baseline.value} {typed}"
         )
     from pytest_mcp_governance.plugin.outside import of_the_change
 
     if of_the_change(baseline, config):
         raise pytest.UsageError(
-            f"mcp-governance: the run has a floor, but its baseline is {baseline.value}, which the change under test "
+            f"mcp-governance: {bound}, but the baseline is {baseline.value}, which the change under test "
             "can edit. Name it as git:REV:PATH of another revision, such as git:origin/main:governance.baseline.yaml, "
             "or as a file outside the working tree"
         )

@@ -196,7 +196,7 @@ class Lifecycle:
             broken = session.exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR)
             if not broken and self._is_shard():
                 self.recording.open_for_shard()
-            if self._recording is not None or self._missed(session):
+            if self._recording is not None or self._missed(session) or self._unrecorded():
                 self._finish(session, self.recording)
 
     def _missed(self, session: pytest.Session) -> bool:
@@ -204,6 +204,13 @@ class Lifecycle:
         if session.exitstatus != pytest.ExitCode.OK or not self._looped:
             return False
         return len(self._finished) < session.testscollected and any(map(is_audited, self._selected))
+
+    def _unrecorded(self) -> list[str]:
+        """Audited tests that ended, and of which nothing was recorded here: they ran in another process, or nowhere."""
+        ended = [item for item in self._selected if item.nodeid in self._finished and is_audited(item)]
+        if self._recording is None:
+            return [item.nodeid for item in ended]
+        return [item.nodeid for item in ended if not self._recording.accounts_for(item)]
 
     def gated(self, status: int | None) -> int | None:
         """The exit status to end with, whatever others made of it after the run was judged; says why if nobody did."""
@@ -239,6 +246,13 @@ class Lifecycle:
         concerned = recording.has_evidence or (self._looped and any(map(is_audited, self._selected)))
         if why and session.exitstatus == pytest.ExitCode.OK and concerned and not recording.is_worker:
             recording.add_problem(f"pytest reports success, but {why}")
+        unrecorded = self._unrecorded()
+        if unrecorded:
+            more = f" and {len(unrecorded) - 1} more" if len(unrecorded) > 1 else ""
+            recording.add_problem(
+                f"pytest tells how {unrecorded[0]}{more} ended, but nothing of it was recorded in this process: a "
+                "plugin such as pytest-forked runs tests in processes of their own; leave it out for audited tests"
+            )
         recording.finish(why)
         if not recording.is_worker:
             gating = recording.settings.gating

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pytest_mcp_governance.policy.known import Baseline
 
 _SHORT = 12
-_ITSELF = ("HEAD", "@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +87,11 @@ def load_known(baseline: Outside, today: str) -> Baseline:
 
 
 def of_the_change(given: Given, config: pytest.Config) -> bool:
-    """Whether a change can edit what this names: a file in its working tree, or its own last commit."""
-    from pytest_mcp_governance.run.outside import is_revision
+    """Whether a change can edit what this names: a file in its working tree, or its own last commit by any name."""
+    from pytest_mcp_governance.run.outside import is_checked_out, is_revision
 
     if is_revision(given.value):
-        return given.value.split(":")[1] in _ITSELF
+        return is_checked_out(given.value, folder=given.base)
     return lies_inside(given.path, config)
 
 

@@ -212,6 +212,11 @@ class Recording:
         ended = attempts.outcome(reports), attempts.failure_text(reports)
         self._not_run[nodeid] = NotRun(self._name_of(nodeid), nodeid, *ended)
 
+    def accounts_for(self, item: pytest.Item) -> bool:
+        """Whether an attempt at this test was recorded here, or noted as one whose audit never began."""
+        nodeid = attempts.full_node_id(item)
+        return nodeid in self._attempts or nodeid in self._not_run
+
     def end(self, outcome: str | None = None) -> Properties:
         """Record how the running attempt ended, once; with no outcome, what its reports so far come to.
 
@@ -403,10 +408,13 @@ class Recording:
 
     @property
     def never_passed(self) -> int:
-        """Audited tests that failed, or whose call never came: no run in which pytest reports success has any."""
+        """Audited tests that failed, or whose call never came: no run in which pytest reports success has any.
+
+        One whose setup raised under xfail before its audit began is one of them: what it did is not recorded.
+        """
         recorded = self.result.tests if self.result is not None else {}
         begun = sum(recorded.get(outcome, 0) for outcome in ("failed", "error"))
-        return begun or sum(test.outcome in ("failed", "error") for test in self._never_begun())
+        return begun or sum(test.outcome != "skipped" for test in self._never_begun())
 
     def _record_not_run(self, recorder: Recorder) -> None:
         for test in self._never_begun():

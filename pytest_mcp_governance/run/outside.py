@@ -45,6 +45,26 @@ def is_revision(spec: str) -> bool:
     return spec.startswith(_PREFIX)
 
 
+def is_checked_out(spec: str, *, folder: Path) -> bool:
+    """Whether a `git:` form names the commit that is checked out, or what a checked-out merge commit merged in.
+
+    Another branch or a tag does not, whatever it points to now: on the main branch itself that is `origin/main`.
+    """
+    revision = spec.removeprefix(_PREFIX).partition(":")[0]
+    if not revision or revision.startswith("-"):
+        return False  # read_outside says what is wrong with it
+    ref = _line(folder, "rev-parse", "--symbolic-full-name", revision)
+    if ref not in ("", "HEAD", _line(folder, "symbolic-ref", "--quiet", "HEAD")):
+        return False
+    named = _line(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    head, *parents = _line(folder, "rev-list", "--parents", "--max-count=1", "HEAD").split() or [""]
+    return bool(named) and named in (head, *parents[1:])
+
+
+def _line(folder: Path, *arguments: str) -> str:
+    return _git(folder, *arguments).stdout.decode("utf-8", "replace").strip()
+
+
 def read_outside(spec: str, *, folder: Path) -> OutsideText:
     """Read what `FILE` or `git:REV:PATH` names.
 

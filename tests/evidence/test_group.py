@@ -178,6 +178,22 @@ def test_shards_of_different_collections_are_incomplete_and_say_what_to_do(shard
     assert "did not all collect the same tests" in texts(merged.report)
 
 
+@pytest.mark.parametrize(("other", "named"), [({"commit": "0dd" * 13}, "0dd0dd0dd0dd, c0ffee"), ({}, "none, c0ffee")])
+def test_shards_of_different_commits_are_incomplete_and_the_commits_are_named(shards, other, named):
+    merged = shards.group([shards.report(1, tests=TESTS[:2]), shards.report(2, tests=TESTS[2:], source=other)])
+    assert merged.report.outcome is Outcome.INCOMPLETE
+    assert f"the shards are not all of one commit, so what is whole is no version of the code: {named}" in texts(
+        merged.report
+    )
+
+
+def test_a_shard_that_was_run_again_at_another_commit_is_incomplete(shards):
+    again = shards.report(2, tests=TESTS[2:], attempt=2, source={"commit": "0ddba11"})
+    merged = shards.group([*shards.pair(), again])
+    assert merged.report.outcome is Outcome.INCOMPLETE
+    assert "not all of one commit" in texts(merged.report)
+
+
 def test_shards_that_disagree_on_how_many_they_are_are_incomplete(shards):
     merged = shards.group([shards.report(1, 2, tests=TESTS[:2]), shards.report(2, 3, tests=TESTS[2:])])
     assert merged.report.outcome is Outcome.INCOMPLETE

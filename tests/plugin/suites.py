@@ -31,7 +31,7 @@ rules:
 """
 # Plugins of the development environment that say nothing about ours and take their time to load.
 _ELSEWHERE = (
-    *("playwright", "base_url", "asyncio", "anyio", "platformdirs"),
+    *("playwright", "base_url", "asyncio", "platformdirs"),
     *("randomly", "timeout", "hypothesispytest", "pytest_cov", "pytest-split"),
 )
 AGENT = '''

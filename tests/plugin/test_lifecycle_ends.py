@@ -128,6 +128,38 @@ def test_a_worker_that_dies_fails_the_run_and_its_records_stay(suite: Suite, end
         assert {record["name"] for record in ended.of_type("segment")} == {"gw0", "gw1"}
 
 
+FORKED = """import json, os
+import pytest
+from _pytest.runner import runtestprotocol
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    here, there = os.pipe()
+    hook = item.config.hook
+    if not os.fork():
+        ran = runtestprotocol(item, nextitem=nextitem, log=False)
+        told = [hook.pytest_report_to_serializable(config=item.config, report=report) for report in ran]
+        os.write(there, json.dumps(told).encode())
+        os._exit(0)
+    os.close(there)
+    with open(here) as file:
+        for data in json.load(file):
+            report = hook.pytest_report_from_serializable(config=item.config, data=data)
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1], ids=["serial", "n1"])
+def test_a_plugin_that_runs_each_test_in_a_process_of_its_own_hides_no_denial(suite: Suite, workers: int):
+    suite.write("conftest.py", FORKED)
+    suite.test(f"{DENIED}\n@pytest.mark.xfail\ndef test_agent(mcp_audit):\n    denied(mcp_audit)\n")
+    ended = suite.run(workers=workers, apart=True)
+    ended.settle()
+    assert ended.status == 1, ended.text
+    assert "pytest tells how test_inner.py::test_agent ended, but nothing of it was recorded" in ended.text
+
+
 def test_the_last_failed_test_alone_is_a_whole_run_of_what_was_selected(suite: Suite):
     suite.test(f"{DENIED}\ndef test_agent(mcp_audit):\n    denied(mcp_audit)\n\ndef test_plain(): pass\n")
     assert suite.run("-p", "cacheprovider").status == 1

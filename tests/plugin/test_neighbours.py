@@ -76,7 +76,7 @@ def test_agent(mcp_audit):
 def test_anyio(suite: Suite):
     suite.write("conftest.py", "import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n")
     suite.test("pytestmark = [pytest.mark.anyio, pytest.mark.xfail]\n" + ASYNC)
-    ended = suite.run(with_plugins=("anyio",))
+    ended = suite.run(apart=True)
     assert (ended.status, ended.outcome, ended.outcomes) == (1, "VERIFIED", {"xfailed": 1})
     assert "DEFAULT-DENY  plain.pay by a (blocked)" in ended.text
 

@@ -209,7 +209,13 @@ def change(suite: Suite) -> Suite:
     return suite
 
 
-@pytest.mark.parametrize("form", ["known.yaml", "git:HEAD:known.yaml", "git:@:known.yaml"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "known.yaml",
+        *(f"git:{name}:known.yaml" for name in ("HEAD", "@", "change", "refs/heads/change", "HEAD~0", "@{0}")),
+    ],
+)
 def test_under_a_floor_a_baseline_of_the_change_is_a_usage_error_that_names_the_remedy(change: Suite, form: str):
     ended = change.run(FLOOR, f"--mcp-governance-baseline={form}")
     assert ended.status == 4

@@ -31,6 +31,38 @@ def test_tests_without_an_audit_fail_the_run_and_the_first_are_named(suite: Suit
     ) in ended.text
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "addopts = --mcp-governance-gate=off",
+        "mcp_governance_gate = off",
+        "mcp_governance_gate = reached",
+        "mcp_governance_baseline = governance.baseline.yaml",
+    ],
+)
+def test_where_it_was_typed_the_changes_own_files_choose_no_weaker_gate_and_no_baseline(suite: Suite, setting: str):
+    suite.write("pytest.ini", f"[pytest]\n{setting}\n")
+    suite.test(DENIED)
+    ended = suite.run(REQUIRE)
+    assert ended.status == 4
+    assert "but --mcp-governance-require was typed" in ended.text
+
+
+def test_xfail_does_not_hide_that_a_setup_ended_before_the_audit_began(suite: Suite):
+    suite.test("""
+@pytest.fixture
+def early():
+    raise RuntimeError("before the audit")
+
+@pytest.mark.xfail
+def test_agent(early, mcp_audit): pass
+""")
+    ended = suite.run(REQUIRE)
+    assert ended.status == 1
+    assert ended.outcomes == {"xfailed": 1}
+    assert "pytest reports success, but 1 audited tests did not pass" in ended.text
+
+
 @SERIAL_AND_PARALLEL
 def test_it_is_a_fact_of_the_evidence(suite: Suite, workers: int):
     suite.test(AUDITED + "\ndef test_plain(): pass\n")

@@ -21,7 +21,7 @@ from pytest_mcp_governance.run.approved import from_json
 from pytest_mcp_governance.run.find import find_reports
 from pytest_mcp_governance.run.later import RefusedError
 from pytest_mcp_governance.run.merge import merge
-from pytest_mcp_governance.run.outside import read_outside
+from pytest_mcp_governance.run.outside import Approved, read_outside
 
 DEFAULT_OUT = "governance-group.html"
 
@@ -118,8 +118,8 @@ def command(
     context.exit(outcome.exit_code)
 
 
-def _approved(spec: str | None) -> tuple[str, str] | None:
-    """Text and source of the approval that was named; what it holds is checked before anything is written."""
+def _approved(spec: str | None) -> Approved | None:
+    """The approval that was named; what it holds is checked before anything is written."""
     if spec is None:
         return None
     try:
@@ -127,4 +127,4 @@ def _approved(spec: str | None) -> tuple[str, str] | None:
         from_json(read_approval(found.text.encode()).summary)
     except GovernanceError as error:
         raise UsageError(f"--approved: {safe(str(error), MAX_CHARACTERS)}") from None
-    return found.text, f"{found.name}@{found.commit[:12]}" if found.commit else found.name
+    return Approved(found.text, f"{found.name}@{found.commit[:12]}" if found.commit else found.name)

@@ -19,8 +19,8 @@ from pytest_mcp_governance.report.document import document
 from pytest_mcp_governance.report.github import annotate
 from pytest_mcp_governance.report.markdown import markdown
 from pytest_mcp_governance.report.sarif import sarif
-from pytest_mcp_governance.run.outside import read_outside
-from pytest_mcp_governance.run.published import Approved, Published, append_summary, verified
+from pytest_mcp_governance.run.outside import Approved, read_outside
+from pytest_mcp_governance.run.published import Published, append_summary, verified
 
 _SUMMARY = "GITHUB_STEP_SUMMARY"
 _MAX_PROBLEMS = 5

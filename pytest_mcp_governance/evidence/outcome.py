@@ -49,6 +49,11 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.ref}: {self.text}" if self.ref else self.text
 
+    @property
+    def sentence(self) -> str:
+        """With one full stop, whether or not the text brought its own."""
+        return f"{str(self).rstrip('.')}."
+
 
 @dataclass(frozen=True, slots=True)
 class Endorsement:

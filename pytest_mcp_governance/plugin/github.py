@@ -39,6 +39,7 @@ def tell(
     from pytest_mcp_governance.report.escaping import command_data
     from pytest_mcp_governance.report.github import annotate
     from pytest_mcp_governance.run import published as telling
+    from pytest_mcp_governance.run.outside import Approved as Compared
 
     if failing and not result.unexpected:
         yield f"::error title=mcp governance::{command_data(printable(failing[0]))}"
@@ -48,7 +49,7 @@ def tell(
             _checked(result),
             secrets=frozenset(secret_values(environ)),
             # Where the run itself could not be compared, that has been said, and fails it.
-            approved=telling.Approved(approved.text, approved.source) if result.since else None,
+            approved=Compared(approved.text, approved.source) if result.since else None,
             signer="" if result.key_is_ephemeral else result.fingerprint,
         )
         yield from annotate(told.evidence, folder=_folder(rootdir, environ.get("GITHUB_WORKSPACE", "")))

@@ -141,9 +141,10 @@ class Lifecycle:
         running = item.stash.get(RUNNING, None)
         if running is not None:
             running.reports = reports
-            failures = running.audit.server_failures()
-            if report.failed and failures:
-                report.sections.append(("MCP servers", "\n".join(failures)))
+            with self.recording.keeping_problems("what went wrong with the servers of a test could not be told"):
+                failures = running.audit.server_failures()
+                if report.failed and failures:
+                    report.sections.append(("MCP servers", "\n".join(failures)))
             if report.when == "teardown":
                 del item.stash[RUNNING]
         elif report.when == "teardown" and is_audited(item):

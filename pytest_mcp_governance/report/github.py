@@ -11,25 +11,39 @@ from collections.abc import Iterable, Iterator
 from .escaping import command_data, command_property
 from .hostile import plain
 from .listing import Listed, account, listed, place_of
-from .model import Evidence
+from .model import Evidence, Finding
 from .text import STATES, counted
 
 MOST_OF_A_KIND = 10
 _MAX_MESSAGE = 1_000
 _MAX_PROPERTY = 250
+_OURS = ("exception", "detector-error")  # clauses of our own failure to judge, which no gate lets pass
 
 
 def annotate(evidence: Evidence, *, folder: str = "") -> tuple[str, ...]:
-    """Lines to print: errors for findings that fail the run, notices for those that are known or were only observed.
+    """Lines to print: errors for findings that fail the run, warnings for those that its gate lets pass, notices for
+    those that are known or were only observed.
 
     Args:
         evidence: the run, as collected from its report.
         folder: where pytest's root folder lies in the repository, `/` between its parts; empty where they are one.
     """
     found = listed(evidence)
-    errors = [x for x in found if x.finding.counts and not x.finding.known]
-    notices = [x for x in found if x not in errors]
-    return (*_limited("error", errors, folder), *_limited("notice", notices, folder))
+    unexpected = [x for x in found if x.finding.counts and not x.finding.known]
+    errors = [x for x in unexpected if _fails(x.finding, evidence.gate)]
+    kinds = {
+        "error": errors,
+        "warning": [x for x in unexpected if x not in errors],
+        "notice": [x for x in found if x not in unexpected],
+    }
+    return tuple(line for kind, those in kinds.items() for line in _limited(kind, those, folder))
+
+
+def _fails(finding: Finding, gate: str) -> bool:
+    """As the plugin's gate decides it, of an unexpected finding; a gate that nobody knows lets nothing pass."""
+    if finding.clause in _OURS or gate not in ("reached", "off"):
+        return True
+    return gate == "reached" and finding.state != "blocked"
 
 
 def _limited(kind: str, found: list[Listed], folder: str) -> Iterator[str]:

@@ -65,11 +65,13 @@ def examine(target: Path, out: Path, *, trust: Sequence[str] = (), untrusted_sig
     data = read_report(target)
     report = verify(data, trust=trust)
     if report.outcome in _REFUSED:
-        raise RefusedError(report.outcome, f"{safe(str(target))} is {report.outcome.name}: {report.problems[0]}.")
+        raise RefusedError(
+            report.outcome, f"{safe(str(target))} is {report.outcome.name}: {report.problems[0].sentence}"
+        )
     if report.outcome is Outcome.UNTRUSTED and not untrusted_signer:
         raise RefusedError(
             report.outcome,
-            f"{safe(str(target))} is UNTRUSTED: {report.problems[0]}. Name whom you trust with --trust, or say "
+            f"{safe(str(target))} is UNTRUSTED: {report.problems[0].sentence} Name whom you trust with --trust, or say "
             "--untrusted-signer to approve what nobody vouches for.",
         )
     source = ContainerSource(data)

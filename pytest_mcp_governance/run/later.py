@@ -89,7 +89,7 @@ def add_later(
 def _check(before: Report, target: Path, kind: Kind, key: SigningKey) -> None:
     shown = safe(str(target))
     if before.outcome in UNRELIABLE:
-        raise RefusedError(before.outcome, f"{shown} is {before.outcome.name}: {before.problems[0]}")
+        raise RefusedError(before.outcome, f"{shown} is {before.outcome.name}: {before.problems[0].sentence}")
     if not before.close_digest:
         raise RefusedError(before.outcome, f"{shown} was not closed; there is no close statement to sign over.")
     if any((seen.kind, seen.signer) == (kind.name, key.public.fingerprint) for seen in before.statements):

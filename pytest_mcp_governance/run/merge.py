@@ -35,6 +35,7 @@ from pytest_mcp_governance.run.files import replace_file
 from pytest_mcp_governance.run.inside import summary_of_runs
 from pytest_mcp_governance.run.later import RefusedError
 from pytest_mcp_governance.run.open import PRODUCER
+from pytest_mcp_governance.run.outside import Approved
 from pytest_mcp_governance.run.since import since_approval
 
 
@@ -69,7 +70,7 @@ def merge(
     expected: int | None = None,
     trust: Sequence[Trust] = (),
     require: Sequence[str] = (),
-    approved: tuple[str, str] | None = None,
+    approved: Approved | None = None,
 ) -> Merged:
     """Merge reports of shards into one group report and verify what was written.
 
@@ -81,14 +82,14 @@ def merge(
         expected: how many shards there have to be; None leaves that to the shards.
         trust: where given, everyone of `reports` must be signed or countersigned by one of these.
         require: requirements that the group is held against.
-        approved: text and source of the approval that the group is compared with.
+        approved: the approval that the group is compared with.
 
     Raises:
         RefusedError: a report is altered, no run's, of another group, the same run twice, or not signed by anybody
             in `trust`; its outcome says which. Nothing was written.
         EvidenceError: nothing can be written, or the approval cannot be used.
     """
-    baseline = read_approval(approved[0].encode()) if approved is not None else None
+    baseline = read_approval(approved.text.encode()) if approved is not None else None
     inputs = _check_together([_checked(path, trust) for path in reports])
     if any(os.path.exists(out) and out.samefile(given.path) for given in inputs):
         raise EvidenceError(f"{safe(str(out))} is one of the reports to merge; name another file with --out.")
@@ -99,7 +100,7 @@ def merge(
     facts = _facts(whole, by_run, key, ephemeral, expected, finished_on, out.name)
     if baseline is not None and approved is not None:
         summary = summary_of_runs(given.source for given in inputs)
-        facts = replace(facts, since=since_approval(baseline, approved[1], summary, signer=""))
+        facts = replace(facts, since=since_approval(baseline, approved.source, summary, signer=""))
     view = _view(whole, by_run, facts, expected, notes)
     parts = sorted(
         (names.in_run(given.member.run, item.path), given.source.data, item)
@@ -135,7 +136,7 @@ def _checked(path: Path, trust: Sequence[Trust]) -> _Input:
     outcome = worst(tuple(run.problems))
     if outcome in UNRELIABLE:
         first = min(run.problems, key=lambda problem: problem.outcome.value)
-        raise RefusedError(outcome, f"{shown} is {outcome.name}: {first}.")
+        raise RefusedError(outcome, f"{shown} is {outcome.name}: {first.sentence}")
     _check_trust(run, shown, trust)
     close = run.closed
     return _Input(

@@ -40,6 +40,14 @@ class OutsideText:
     path: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An approval to compare with: its text, and what people call the place that it came from."""
+
+    text: str
+    source: str
+
+
 def is_revision(spec: str) -> bool:
     """Whether `spec` has the form `git:REV:PATH`, or begins like it."""
     return spec.startswith(_PREFIX)

@@ -28,18 +28,11 @@ from pytest_mcp_governance.report.model import Evidence, Selection
 from pytest_mcp_governance.report.shards import GroupReader, labels
 from pytest_mcp_governance.report.since import Since
 from pytest_mcp_governance.run.approved import combined, summarise
+from pytest_mcp_governance.run.outside import Approved
 from pytest_mcp_governance.run.since import since_approval
 from pytest_mcp_governance.run.withhold import withhold
 
 _NO_CLAIM = (Outcome.TAMPERED, Outcome.MALFORMED)
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """An approval to compare with: its text, and what people call the place that it came from."""
-
-    text: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)

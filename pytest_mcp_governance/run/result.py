@@ -6,16 +6,20 @@ From the records, by the view model that the page uses, so that terminal and pag
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from pytest_mcp_governance.errors import PolicyError
 from pytest_mcp_governance.evidence.reader import EvidenceReader, Withheld
 from pytest_mcp_governance.evidence.recount import Recount
 from pytest_mcp_governance.policy.known import Baseline
+from pytest_mcp_governance.policy.loader import load_policy
+from pytest_mcp_governance.policy.model import Waiver
 from pytest_mcp_governance.report.collect import collect
-from pytest_mcp_governance.report.model import Evidence, Text
+from pytest_mcp_governance.report.model import Evidence, PolicySource, Text
 from pytest_mcp_governance.report.outline import FindingKind, Outline
 from pytest_mcp_governance.report.summary import summary_of
 
 _MOST_LINES = 10_000
 _CALLED = ("passed", "failed", "xfailed", "xpassed")
+_BY_WAIVER = "waiver."  # begins the clause of a call that passed by waivers, with their ids joined by +
 
 
 def told(reader: EvidenceReader, status: str, baseline: Baseline | None = None) -> dict[str, object]:
@@ -50,7 +54,11 @@ def told(reader: EvidenceReader, status: str, baseline: Baseline | None = None) 
         "agents": agents,
         "tests": dict(summary.tests),
         "finding_lines": list(_findings(evidence)),
-        "notes": [*_ended_unasked(reader), *(_of_the_baseline(evidence, status, baseline) if baseline else ())],
+        "notes": [
+            *_ended_unasked(reader),
+            *(_of_the_baseline(evidence, status, baseline) if baseline else ()),
+            *_of_the_waivers(reader, evidence, status),
+        ],
     }
 
 
@@ -109,13 +117,43 @@ def _of_the_baseline(evidence: Evidence, status: str, baseline: Baseline) -> Ite
     """Entries that are over, and those that matched nothing although every test that they speak of was there."""
     for entry in baseline.expired:
         yield f"baseline entry {entry.id} expired on {entry.expires} and is not applied"
-    whole = status == "complete" and evidence.selection is not None and not evidence.selection.deselected
+    whole = _is_whole(evidence, status)
     called = {test.name for test in evidence.tests if test.outcome in _CALLED}
     used = {finding.known for finding in evidence.findings}
     for entry in baseline.entries if whole else ():
         concerned = any(entry.test is None or entry.test.matches(name) for name in called)
         if concerned and entry.id not in used and entry not in baseline.expired:
             yield f"baseline entry {entry.id} matched no finding of this run; take it out if it is mended"
+
+
+def _of_the_waivers(reader: EvidenceReader, evidence: Evidence, status: str) -> Iterator[str]:
+    """Waivers that are over, and those without which every call of a whole run would have been decided alike."""
+    waivers = [(source.name, waiver) for source in evidence.policies for waiver in _waivers(source)]
+    if not waivers:
+        return
+    day, used = "", set[str]()
+    for record in reader.records():
+        if record["type"] == "policy":
+            day = max(day, str(record.get("day") or ""))
+        clause = str(record.get("clause", "")) if record["type"] == "decision" else ""
+        if clause.startswith(_BY_WAIVER):
+            used.update(clause.removeprefix(_BY_WAIVER).split("+"))
+    for source, waiver in waivers:
+        if day > waiver.expires.isoformat():
+            yield f"waiver {waiver.id} of {source} expired on {waiver.expires} and lifts nothing"
+        elif _is_whole(evidence, status) and waiver.id not in used:
+            yield f"waiver {waiver.id} of {source} let no call of this run pass; take it out if none needs it"
+
+
+def _waivers(source: PolicySource) -> tuple[Waiver, ...]:
+    try:
+        return load_policy(source.text, name=source.name, kind="floor" if source.kind == "floor" else "file").waivers
+    except PolicyError:
+        return ()  # too long to be shown whole; a policy that cannot be read has failed its tests
+
+
+def _is_whole(evidence: Evidence, status: str) -> bool:
+    return status == "complete" and evidence.selection is not None and not evidence.selection.deselected
 
 
 def _ended_unasked(reader: EvidenceReader) -> Iterator[str]:

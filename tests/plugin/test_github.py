@@ -49,6 +49,13 @@ def test_where_the_checkout_is_pytests_root_paths_are_as_the_suite_names_them(su
     assert commands(suite.run())[0].startswith("::error file=governance.policy.yaml,")
 
 
+def test_a_finding_that_the_gate_lets_pass_is_a_warning_of_a_job_that_passes(suite, job):
+    suite.test(HIDDEN)
+    ended = suite.run("--mcp-governance-gate=off")
+    assert ended.status == 0
+    assert [line.partition(" ")[0] for line in commands(ended)] == ["::warning"]
+
+
 def test_off_does_neither(suite, job):
     suite.test(HIDDEN)
     assert commands(suite.run("--mcp-governance-github=off")) == []

@@ -236,6 +236,7 @@ OURS = {
     "as it judges the call": "pytest_mcp_governance.plugin.failures.Judgement.after_call",
     "as it judges at teardown": "pytest_mcp_governance.plugin.failures.Judgement.at_teardown",
     "as it ends": "pytest_mcp_governance.plugin.audit.Audit.end",
+    "as it asks what servers did": "pytest_mcp_governance.plugin.audit.Audit.server_failures",
 }
 
 

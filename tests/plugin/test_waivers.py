@@ -46,3 +46,32 @@ def test_a_waiver_is_not_for_another_agent(suite: Suite):
     ended = suite.run()
     assert ended.status == 1
     assert "waiver W-7 allows amount <= 9 but is for batch" in ended.text
+
+
+NEEDS_NONE = TEST.replace("AGENT", "batch").replace("PAY)", "('pay', {'amount': 2}))")
+
+
+def test_a_waiver_that_a_whole_run_did_not_need_is_noted_and_one_that_it_did_is_not(suite: Suite):
+    suite.write("governance.policy.yaml", POLICY.replace("UNTIL", "2999-01-01"))
+    suite.test(NEEDS_NONE)
+    ended = suite.run()
+    assert ended.status == 0
+    assert "waiver W-7 of governance.policy.yaml let no call of this run pass; take it out" in ended.text
+    suite.test(TEST.replace("AGENT", "batch"))
+    assert "let no call of this run pass" not in suite.run().text
+
+
+def test_a_run_of_some_of_the_tests_does_not_call_a_waiver_unused(suite: Suite):
+    suite.write("governance.policy.yaml", POLICY.replace("UNTIL", "2999-01-01"))
+    suite.test(NEEDS_NONE + "\ndef test_other(mcp_audit): pass\n")
+    ended = suite.run("-k", "agent")
+    assert ended.status == 0
+    assert "let no call of this run pass" not in ended.text
+
+
+def test_a_waiver_that_is_over_is_noted_even_where_nobody_asked_for_it(suite: Suite):
+    suite.write("governance.policy.yaml", POLICY.replace("UNTIL", "2020-01-01"))
+    suite.test(NEEDS_NONE)
+    ended = suite.run()
+    assert ended.status == 0
+    assert "waiver W-7 of governance.policy.yaml expired on 2020-01-01 and lifts nothing" in ended.text

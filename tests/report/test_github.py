@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ from .conftest import Rendered
 from .other_runs import broken_run, hostile_run
 from .sample_run import Scribe, reader_of
 
-COMMAND = re.compile(r"::(error|notice) ((?:[a-z]+=[^,:]*)(?:,[a-z]+=[^,:]*)*)::(.*)")
+COMMAND = re.compile(r"::(error|warning|notice) ((?:[a-z]+=[^,:]*)(?:,[a-z]+=[^,:]*)*)::(.*)")
 
 
 def read(line: str) -> tuple[str, dict[str, str], str]:
@@ -54,6 +55,26 @@ def test_paths_start_at_the_repository_and_not_at_pytests_root(tmp_path: Path) -
 def test_an_observed_finding_is_a_notice_and_an_expected_one_is_none(sample: Rendered) -> None:
     (line,) = annotate(collect(sample.reader))
     assert line.startswith("::notice file=exports-watch.policy.yaml,line=6,title=NO-EXPORT%3A Observed::")
+
+
+@pytest.mark.parametrize(
+    ("gate", "kinds"),
+    [
+        ("any", {"reached": "error", "blocked": "error", "unproven": "error"}),
+        ("reached", {"reached": "error", "blocked": "warning", "unproven": "error"}),
+        ("off", {"reached": "warning", "blocked": "warning", "unproven": "warning"}),
+        ("a gate of a later version", {"reached": "error", "blocked": "error", "unproven": "error"}),
+    ],
+)
+def test_what_the_runs_gate_lets_pass_is_a_warning(tmp_path: Path, gate: str, kinds: dict[str, str]) -> None:
+    at = Scribe(tmp_path)
+    at.begin("test_a.py::test_x", agent="agent")
+    for state in kinds:
+        at.finding(state, state, at.denied("f", "w", {}, "NO", "no"), "no", server="f", tool="w")
+    at.end("failed")
+    at.close()
+    lines = annotate(replace(collect(reader_of(tmp_path)), gate=gate))
+    assert {read(line)[1]["title"].partition(":")[0]: read(line)[0] for line in lines} == kinds
 
 
 def test_what_exceeds_githubs_limit_is_counted(tmp_path: Path) -> None:

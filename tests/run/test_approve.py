@@ -139,6 +139,7 @@ def test_a_run_that_nobody_vouches_for_is_approved_only_when_told_to(run, report
     result = run("approve", report)
     assert result.exit_code == 4
     assert "--untrusted-signer" in result.stderr and "Nothing was approved" in result.stderr
+    assert ".." not in result.stderr
     assert not (tmp_path / OUT).exists()
     assert run("approve", report, "--untrusted-signer").exit_code == 0
     assert from_json(read_approval((tmp_path / OUT).read_bytes()).summary).signer == ""
@@ -149,6 +150,7 @@ def test_a_run_that_is_not_whole_is_not_approved(run, tmp_path):
     result = run("approve", stored(made, tmp_path / "partial.html"), "--trust", made.fingerprint)
     assert result.exit_code == 3
     assert "INCOMPLETE" in result.stderr
+    assert ". Nothing was approved" in result.stderr and ".." not in result.stderr
     assert not (tmp_path / OUT).exists()
 
 

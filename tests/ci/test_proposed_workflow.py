@@ -1,12 +1,12 @@
 """The workflow that `init` proposes does what it says: its own steps, on this machine, in the project as it left it."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from pytest_mcp_governance.cli import init
+from pytest_mcp_governance.evidence.verify import Outcome, verify
 from tests.adopt.offers import READ, entry, project, tool
 from tests.ci.conftest import INI, Project
 from tests.ci.workflow import Job, load
@@ -41,9 +41,7 @@ def test_its_steps_pass_in_the_project_as_it_is_and_keep_a_report_that_verifies(
     job = proposed.job("green")
     assert job.status == 0, [(step.name, step.output) for step in job.steps]
     (report,) = (job.forge.artefacts / "governance-report").iterdir()
-    told = subprocess.run(["mcp-governance", "verify", report], capture_output=True, text=True, check=False)
-    assert told.returncode == 4, told.stdout + told.stderr
-    assert "UNTRUSTED" in told.stdout + told.stderr
+    assert verify(report, trust=[verify(report).signer]).outcome is Outcome.VERIFIED
 
 
 def test_a_server_whose_tools_changed_fails_the_job_before_any_test(proposed: Proposed):

@@ -16,7 +16,6 @@ from typing import cast
 from pytest_mcp_governance.errors import GovernanceError, RecorderError
 from pytest_mcp_governance.evidence.keys import SigningKey
 from pytest_mcp_governance.run.open import OpenRun, key_text, open_run, open_worker_segment
-from pytest_mcp_governance.run.rotation import Runs
 from pytest_mcp_governance.session.control import spawn
 from pytest_mcp_governance.session.desk import MainDesk
 from pytest_mcp_governance.session.recorder import RecorderService
@@ -42,6 +41,9 @@ def main() -> int:
 
 
 async def _record_main(config: RecorderConfig) -> None:
+    # It brings all that draws a report, and a worker's recorder never does.
+    from pytest_mcp_governance.run.rotation import Runs
+
     run = open_run(config)
     address: dict[str, object] = {}
 

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -95,8 +95,13 @@ def find(folder: Path) -> tuple[Configuration, ...]:
     return tuple(read(folder / name, kind) for name, kind in _PROJECT if _exists(folder / name))
 
 
-def choose(named: Path | None, folder: Path) -> Configuration:
-    """The configuration that is named, else the only one in a folder that names a server to audit.
+def choose(named: Path | None, folder: Path, command: Sequence[str] = ()) -> Configuration:
+    """The configuration that is named, else the one in a folder that the agent's command names, else the only one.
+
+    Args:
+        named: the file, None to look for it.
+        folder: where it is looked for; only those count that name a server to audit.
+        command: the agent's command; of several configurations the one whose path stands in it is the agent's.
 
     Raises:
         ConfigurationError: none is named, and there is none here, or several.
@@ -105,6 +110,9 @@ def choose(named: Path | None, folder: Path) -> Configuration:
         return read(named)
     found = find(folder)
     usable = [one for one in found if one.servers]
+    in_command = [one for one in usable if any(_names(argument, one.path) for argument in command)]
+    if len(in_command) == 1:
+        return in_command[0]
     if len(usable) == 1:
         return usable[0]
     if not found:
@@ -115,6 +123,20 @@ def choose(named: Path | None, folder: Path) -> Configuration:
         if usable
         else f"no configuration here names a server ({seen})"
     )
+
+
+def _names(argument: str, path: Path) -> bool:
+    """Whether an argument of a command is this file, alone or as `--option=FILE`."""
+    option, equals, value = argument.partition("=")
+    return is_file(argument, path) or bool(equals and option.startswith("-") and is_file(value, path))
+
+
+def is_file(text: str, path: Path) -> bool:
+    """Whether a text, hostile as it may be, is a path that leads to this file."""
+    try:
+        return bool(text) and os.path.realpath(text) == os.path.realpath(path)
+    except (OSError, ValueError):
+        return False
 
 
 def find_personal(home: Path) -> tuple[Configuration, ...]:

@@ -58,7 +58,15 @@ class Server:
     notes: tuple[str, ...] = ()
 
 
-def read_entry(name: str, entry: object, *, inputs: object = None, scope: str = "", toml: bool = False) -> Server | str:
+def read_entry(
+    name: str,
+    entry: object,
+    *,
+    inputs: object = None,
+    scope: str = "",
+    toml: bool = False,
+    keep_credentials: bool = False,
+) -> Server | str:
     """Read one entry.
 
     Args:
@@ -67,6 +75,7 @@ def read_entry(name: str, entry: object, *, inputs: object = None, scope: str = 
         inputs: what VS Code asks its user for, for the notes.
         scope: the project it is for.
         toml: whether variables are not expanded in it.
+        keep_credentials: leave those in that stand literally in it: to start the server, and never to be shown.
 
     Returns:
         The server, or what is wrong with it, in words that hold nothing of its values.
@@ -87,20 +96,22 @@ def read_entry(name: str, entry: object, *, inputs: object = None, scope: str = 
     wrong = _wrong(where, entry)
     if wrong:
         return wrong
-    return _stdio(name, entry, disabled, scope, _Reader(inputs, literal=toml))
+    return _stdio(name, entry, disabled, scope, _Reader(inputs, literal=toml), keep_credentials)
 
 
-def _stdio(name: str, entry: Mapping[str, object], disabled: bool, scope: str, reader: _Reader) -> Server:
+def _stdio(
+    name: str, entry: Mapping[str, object], disabled: bool, scope: str, reader: _Reader, keep_credentials: bool
+) -> Server:
     folder = entry.get("cwd")
     cwd = reader.text(folder, ".") if isinstance(folder, str) and folder else None
     base = "." if cwd is None or os.path.isabs(cwd) or "$" in cwd else os.path.relpath(".", cwd)
     written = [reader.text(arg, base) for arg in _sequence(entry.get("args"))]
-    args, hidden = replace_in_args(name, written)
+    args, hidden = (tuple(written), ()) if keep_credentials else replace_in_args(name, written)
     notes = [f"an argument holds a credential; it is not copied: set the variable {v}" for v in hidden]
     env = []
     for key, value in _mapping(entry.get("env")).items():
         text = reader.text(_as_text(value), base)
-        replacement = replace_in_env(key, text)
+        replacement = None if keep_credentials else replace_in_env(key, text)
         if replacement is not None:
             notes.append(f"env {key} holds a credential; it is not copied: set the variable {replacement[2:-1]}")
         env.append((key, text if replacement is None else replacement))

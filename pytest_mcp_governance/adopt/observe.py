@@ -90,7 +90,7 @@ def prepare(wish: Wish) -> Plan:
     Raises:
         ConfigurationError: none, several, or one with no server that can be audited; or an unfinished `--in-place`.
     """
-    chosen = configurations.choose(wish.configuration, wish.folder)
+    chosen = configurations.choose(wish.configuration, wish.folder, wish.command[1:])
     if os.path.lexists(
         _backup(chosen.path)
     ):  # without --in-place too: what lies there leads to a recorder that is gone
@@ -277,16 +277,9 @@ def _pointed(argument: str, original: Path, audited: Path) -> str:
     """An argument, pointing to the audited configuration where it pointed to the agent's own."""
     argument = argument.replace(PLACEHOLDER, str(audited))
     option, equals, value = argument.partition("=")
-    if equals and option.startswith("-") and _is(value, original):
+    if equals and option.startswith("-") and configurations.is_file(value, original):
         return f"{option}={audited}"
-    return str(audited) if _is(argument, original) else argument
-
-
-def _is(text: str, original: Path) -> bool:
-    try:
-        return bool(text) and os.path.realpath(text) == os.path.realpath(original)
-    except (OSError, ValueError):
-        return False
+    return str(audited) if configurations.is_file(argument, original) else argument
 
 
 def reaches(wish: Wish, prepared: Plan) -> bool:

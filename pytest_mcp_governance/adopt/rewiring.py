@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pytest_mcp_governance.adopt import credentials, jsonc
+from pytest_mcp_governance.adopt import jsonc
 from pytest_mcp_governance.adopt.configurations import SECTIONS, Configuration
-from pytest_mcp_governance.adopt.entries import Server
+from pytest_mcp_governance.adopt.entries import Server, read_entry
 from pytest_mcp_governance.adopt.listing import spec_of
 from pytest_mcp_governance.adopt.remote import URL_KEYS, remote_entry, url_key
 from pytest_mcp_governance.errors import ConfigurationError
@@ -102,7 +102,7 @@ def _entry(
 ) -> Mapping[str, object]:
     if server.transport != "stdio":
         return remote_entry(name, server, raw, environ)
-    spec = spec_of(server, folder, {**environ, **_hidden(server, raw)}, name=name)
+    spec = spec_of(_whole(server, raw), folder, environ, name=name)
     spec.require_command()  # one that is not on this machine stops none of the others
     return {"command": spec.command, "args": list(spec.args), "env": dict(spec.env), "cwd": str(spec.cwd)}
 
@@ -178,23 +178,10 @@ def _sections(document: object, configuration: Configuration) -> list[tuple[str,
     return found
 
 
-def _hidden(server: Server, entry: Mapping[str, object]) -> dict[str, str]:
-    """The credentials that stand in the configuration itself, by the variables that were put in their place."""
-    found: dict[str, str] = {}
-    env = entry.get("env")
-    for key, value in env.items() if isinstance(env, dict) else ():
-        replacement = credentials.replace_in_env(str(key), str(value))
-        if replacement is not None:
-            found[replacement[2:-1]] = str(value)
-    raw_args = entry.get("args")
-    for written, shown in zip(raw_args if isinstance(raw_args, list) else (), server.args, strict=False):
-        variable = re.search(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", shown)
-        if variable is not None and f"${{{variable[1]}}}" not in str(written):
-            before, after = shown[: variable.start()], shown[variable.end() :]
-            value = str(written)
-            if value.startswith(before) and value.endswith(after):
-                found[variable[1]] = value[len(before) : len(value) - len(after)]
-    return found
+def _whole(server: Server, entry: Mapping[str, object]) -> Server:
+    """The server with the credentials that stand in the configuration itself, which it is started with."""
+    whole = read_entry(server.name, entry, scope=server.scope, keep_credentials=True)
+    return server if isinstance(whole, str) else replace(server, args=whole.args, env=whole.env)
 
 
 def evidence_name(name: str) -> str:

@@ -299,14 +299,52 @@ def test_a_credential_that_stands_in_the_configuration_reaches_its_server_and_no
     assert len(said) == 1  # the server had it: it printed it to its stderr, which is committed and withheld
 
 
+def _entry(
+    server: dict[str, object], environ: dict[str, str], kind: configurations.Kind = "vscode"
+) -> dict[str, object]:
+    text = json.dumps({"servers" if kind == "vscode" else "mcpServers": {"a": {"command": sys.executable, **server}}})
+    (wire,) = plan(configurations.read_text(text, kind, Path("/p/x.json")), text, Path("/"), environ).wires
+    return dict(wire.entry)
+
+
+@pytest.mark.parametrize("kind", ["vscode", "cursor"])
+@pytest.mark.parametrize("written", ["${API_KEY}", "${env:API_KEY}", "${input:api-key}", "${API_KEY:-x}"])
+def test_a_variable_in_any_clients_syntax_reaches_the_server_filled_in(kind: configurations.Kind, written: str):
+    server = {"args": ["--token", written, f"--dir={written}", written], "env": {"API_KEY": written, "PLAIN": written}}
+    entry = _entry(server, {"API_KEY": "val"}, kind)
+    assert entry["args"] == ["--token", "val", "--dir=val", "val"]
+    assert entry["env"] == {"API_KEY": "val", "PLAIN": "val"}
+
+
+@pytest.mark.parametrize("server", [{"env": {"API_KEY": "${env:API_KEY}"}}, {"args": ["--token", "${input:api-key}"]}])
+def test_a_server_whose_variable_is_not_set_is_not_audited_and_says_which(server: dict[str, object]):
+    with pytest.raises(ConfigurationError, match="environment variable API_KEY, which is not set"):
+        _entry(server, {})
+
+
+def test_a_literal_credential_and_a_variable_beside_it_reach_the_server():
+    server = {
+        "args": ["--token", "abc-123", "postgres://me:abc-456@${env:HOST}/x"],
+        "env": {"TOKEN": "abc-789", "URL": "https://me:abc-000@${HOST}/"},
+    }
+    entry = _entry(server, {"HOST": "db", "TOKEN": "another"})
+    assert entry["args"] == ["--token", "abc-123", "postgres://me:abc-456@db/x"]
+    assert entry["env"] == {"TOKEN": "abc-789", "URL": "https://me:abc-000@db/"}
+
+
+def test_of_several_configurations_the_one_in_the_command_is_the_agents(place: Place):
+    (place.folder / ".mcp.json").write_text(place.configuration.read_text(encoding="utf-8"), encoding="utf-8")
+    done = place.agent("get_vendor")
+    assert (done.status, done.out) == (0, "get_vendor done\n"), done.said
+    assert f"auditing books of {place.configuration}" in done.said
+    done = place.agent("get_vendor", configuration="absent.json")
+    assert done.status == 2
+    assert "several MCP configurations here" in done.said
+
+
 WRONG = {
     "no configuration": (lambda p: p.configuration.unlink(), (), "there is no MCP configuration"),
     "no such configuration": (lambda p: None, ("--config", "absent.json"), "absent.json"),
-    "two configurations": (
-        lambda p: (p.folder / ".mcp.json").write_text(p.configuration.read_text()),
-        (),
-        "several MCP configurations here",
-    ),
     "no JSON": (lambda p: p.configuration.write_text("{"), ("--config", "mcp.json"), "not JSON"),
     "no server": (lambda p: p.configure({}), ("--config", "mcp.json"), "no server that can be audited"),
     "a bad policy": (

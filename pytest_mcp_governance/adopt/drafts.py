@@ -60,7 +60,7 @@ def policy_text(name: str, listings: Mapping[str, Listing], tools: Sequence[Tool
 def first_test_text(listings: Mapping[str, Listing], tools: Sequence[ToolProposal]) -> str:
     """A test file with an audited session for each server: it lists tools, and calls one where that is safe."""
     functions = [
-        _test(server, listing, _chosen([tool for tool in tools if tool.server == server]), name)
+        _test(server, listing, [tool for tool in tools if tool.server == server], name)
         for (server, listing), name in zip(listings.items(), _test_names(listings), strict=True)
     ]
     head = (
@@ -110,6 +110,21 @@ def ci_text(servers: Mapping[str, Server]) -> str:
 
 
 PYTEST_TEXT = "[pytest]\ntestpaths = tests\n"
+_KEPT_OUT = ("governance-report.html", "signing.pem")
+
+
+def gitignore_text(there: str) -> str:
+    """The .gitignore that keeps a run's report and a signing key out of a commit, with what it says already."""
+    missing = [name for name in _KEPT_OUT if not {name, f"/{name}"} & set(there.split())]
+    gap = "\n" if there and not there.endswith("\n") else ""
+    return there + gap + "".join(f"{name}\n" for name in missing)
+
+
+def extended_text(there: str, added: Mapping[str, Server]) -> str:
+    """The mcp.json that is there, its own entries as they are, with servers added."""
+    document = json.loads(there)
+    document["mcpServers"] |= {name: _entry(server) for name, server in added.items()}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 class _Identifiers:
@@ -178,13 +193,49 @@ def _chosen(tools: Sequence[ToolProposal]) -> ToolProposal | None:
     return min(safe_ones, key=lambda tool: len(tool.call or {}), default=None)
 
 
-def _test(server: str, listing: Listing, tool: ToolProposal | None, name: str) -> str:
+def _example(listing: Listing, tools: Sequence[ToolProposal]) -> str:
+    """A call to fill in, as a comment, where none can be made that is safe; empty where no tool is allowed."""
+    allowed = {tool.name for tool in tools if tool.effect == "allow"}
+    calls = [
+        (str(definition["name"]), _to_fill_in(definition))
+        for definition in listing.tools
+        if definition["name"] in allowed
+    ]
+    if not calls:
+        return ""
+    tool, arguments = min(calls, key=lambda call: len(call[1]))
+    return (
+        "            # No call is made: which one is harmless, only you know. Fill in, and take out idle_ok=True:\n"
+        f"            # await session.call_tool({_quoted(tool)}, {_literal(arguments)})\n"
+    )
+
+
+def _to_fill_in(definition: Mapping[str, object]) -> dict[str, object]:
+    """A tool's required arguments, each with a value of its type."""
+    schema = definition.get("inputSchema")
+    fields = schema if isinstance(schema, dict) else {}
+    properties, required = fields.get("properties"), fields.get("required")
+    known = properties if isinstance(properties, dict) else {}
+    made: dict[str, object] = {}
+    for key in required if isinstance(required, list) else ():
+        kind = known.get(str(key))
+        made[str(key)] = _BLANKS.get(str(kind.get("type")), "...") if isinstance(kind, dict) else "..."
+    return made
+
+
+_BLANKS: Mapping[str, object] = {"integer": 1, "number": 1, "boolean": False}
+
+
+def _test(server: str, listing: Listing, tools: Sequence[ToolProposal], name: str) -> str:
+    tool = _chosen(tools)
     first = _quoted(str(listing.tools[0]["name"])) if listing.tools else None
     quoted = _quoted(server)
     idle = "" if tool else ", idle_ok=True"
     does = [
         "            listed = await session.list_tools()\n" if first else "            await session.send_ping()\n",
-        f"            await session.call_tool({_quoted(tool.name)}, {_literal(tool.call or {})})\n" if tool else "",
+        f"            await session.call_tool({_quoted(tool.name)}, {_literal(tool.call or {})})\n"
+        if tool
+        else _example(listing, tools),
         "            return [tool.name for tool in listed.tools]\n" if first else "            return []\n",
     ]
     claims = [f"    assert {first} in tools\n" if first else "    assert tools == []\n"]

@@ -7,6 +7,7 @@ does not start is reported and left out; it stops nothing.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +19,16 @@ from pytest_mcp_governance.adopt.entries import Server
 from pytest_mcp_governance.adopt.listing import Listing, list_servers, spec_of
 from pytest_mcp_governance.adopt.lock import lock_of
 from pytest_mcp_governance.adopt.proposal import ToolProposal, propose, served_folders
-from pytest_mcp_governance.errors import GovernanceError
+from pytest_mcp_governance.errors import CaptureError, GovernanceError
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.policy.lockfile import LOCK_NAME, read_lock, write_lock
+from pytest_mcp_governance.session.browser import find_browser
 from pytest_mcp_governance.session.server import ServerSpec
 
 SERVERS_NAME = "mcp.json"
 POLICY_NAME = "governance.policy.yaml"
 CI_NAME = ".github/workflows/mcp-governance.yml"
+GITIGNORE_NAME = ".gitignore"
 _NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _PYTEST_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")
 _PYTEST_TABLES = (("pyproject.toml", "[tool.pytest"), ("tox.ini", "[pytest]"), ("setup.cfg", "[tool:pytest]"))
@@ -39,11 +42,13 @@ class Choice:
         servers: name here -> entry.
         left: (name there, why) of the others; both hostile until escaped.
         reused: whether an mcp.json is there already, which is used as it is.
+        added: names of those that it does not have.
     """
 
     servers: Mapping[str, Server]
     left: tuple[tuple[str, str], ...]
     reused: bool
+    added: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,25 @@ class Draft:
     blocked: str = ""
 
 
-def choose(found: Sequence[Configuration], folder: Path) -> Choice:
-    """Choose the servers to start: those of an mcp.json where it is there, else all that are found, each once."""
+def choose(found: Sequence[Configuration], folder: Path, *, add: bool = False) -> Choice:
+    """Choose the servers to start: those of an mcp.json where it is there, else all that are found, each once.
+
+    Args:
+        found: the configurations.
+        folder: the project's.
+        add: beside an mcp.json, take what only other configurations name too.
+    """
     own = [configuration for configuration in found if configuration.path == folder / SERVERS_NAME]
     taken: dict[str, Server] = {}
     left: list[tuple[str, str]] = []
-    for configuration in own or found:
+    known = {server.name for configuration in own for server in configuration.servers}
+    added: set[str] = set()
+    others = [configuration for configuration in found if configuration not in own]
+    for configuration in own + others if add or not own else own:
         for server in configuration.servers:
+            foreign = configuration not in own
+            if own and foreign and server.name in known:
+                continue
             why = _why_not(server, folder)
             if why:
                 left.append((server.name, why))
@@ -102,17 +119,17 @@ def choose(found: Sequence[Configuration], folder: Path) -> Choice:
             while name in taken:
                 number += 1
                 name = f"{_usable(server.name)[:60]}-{number}"
-            taken[name] = replace(server, name=name)
-    if own:
-        known = {server.name for configuration in own for server in configuration.servers}
+            taken[name] = _watched(replace(server, name=name), ours=foreign)
+            if own and foreign:
+                added.add(name)
+    if own and not add:
         left += [
-            (server.name, f"in {configuration.kind}, not in {SERVERS_NAME}")
-            for configuration in found
-            if configuration not in own
+            (server.name, f"in {configuration.kind}, not in {SERVERS_NAME}; to take it in: mcp-governance init --add")
+            for configuration in others
             for server in configuration.servers
             if server.name not in known
         ]
-    return Choice(taken, tuple(dict.fromkeys(left)), bool(own))
+    return Choice(taken, tuple(dict.fromkeys(left)), bool(own), frozenset(added))
 
 
 def unusable(found: Sequence[Configuration], folder: Path) -> tuple[str, ...]:
@@ -163,6 +180,7 @@ def draft(choice: Choice, started: Started, folder: Path) -> tuple[Draft, ...]:
         GovernanceError: a draft that does not read back; it is a fault of ours, and nothing is proposed.
     """
     servers = {name: server for name, server in choice.servers.items() if name in started.listings}
+    added = {name: server for name, server in servers.items() if name in choice.added}
     policy = drafts.policy_text(folder.name, started.listings, started.tools)
     lock = write_lock(lock_of(list(servers.values()), started.listings))
     load_policy(policy, name=POLICY_NAME)
@@ -178,8 +196,10 @@ def draft(choice: Choice, started: Started, folder: Path) -> tuple[Draft, ...]:
         ),
         *([] if _has_pytest_settings(folder) else [("pytest.ini", drafts.PYTEST_TEXT, "makes this pytest's rootdir")]),
         (CI_NAME, drafts.ci_text(servers), "the same check in a GitHub job"),
+        (GITIGNORE_NAME, drafts.gitignore_text(_text(folder / GITIGNORE_NAME)), "keeps report and key out of commits"),
     ]
-    return tuple(_draft(folder, name, text, why) for name, text, why in made)
+    extended = [_extended(folder, added)] if added else []
+    return (*extended, *(_draft(folder, name, text, why) for name, text, why in made))
 
 
 def write(made: Draft) -> None:
@@ -208,6 +228,41 @@ def _draft(folder: Path, name: str, text: str, why: str) -> Draft:
     diff = tuple(_diff(there, text, name, f"{name}.new"))
     blocked = f"{name} says something else, and {name}.new is there already" if os.path.lexists(beside) else ""
     return Draft(beside, text, f"{name} is there and stays as it is; this goes beside it", diff, blocked)
+
+
+def _extended(folder: Path, added: Mapping[str, Server]) -> Draft:
+    """The mcp.json that is there with servers added. Of its own entries, which may hold a credential, none is shown."""
+    name, text = f"{SERVERS_NAME}.new", drafts.extended_text((folder / SERVERS_NAME).read_text(encoding="utf-8"), added)
+    shown = tuple(_diff(drafts.servers_text({}), drafts.servers_text(added), SERVERS_NAME, name))
+    blocked = f"{name} is there already" if os.path.lexists(folder / name) else ""
+    return Draft(folder / name, text, f"{SERVERS_NAME} as it is, and what it does not have yet", shown, blocked)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""  # what is there and cannot be read is told where the draft is compared with it
+
+
+def _watched(server: Server, *, ours: bool) -> Server:
+    """A Playwright server that is led to the browser that the recorder watches, without which there are no screens."""
+    words = [server.command.rpartition("/")[2], *server.args]
+    playwright = any(
+        word.startswith("@playwright/mcp") or word in ("playwright-mcp", "mcp-server-playwright") for word in words
+    )
+    if not playwright or any(word.startswith("--cdp-endpoint") for word in server.args):
+        return server
+    try:
+        find_browser()
+    except CaptureError:
+        return server  # without one, no test of a server that asks for the recorder's browser could run
+    option = ("--cdp-endpoint", "${MCP_AUDIT_CDP_URL}")
+    if not ours:
+        note = f"no screens are recorded: to have them, add {json.dumps(list(option))} to its args"
+        return replace(server, notes=(*server.notes, note))
+    note = "it gets the recorder's browser (--cdp-endpoint), so that screens are recorded"
+    return replace(server, args=(*server.args, *option), notes=(*server.notes, note))
 
 
 def _diff(before: str, after: str, name_before: str, name_after: str) -> Iterator[str]:

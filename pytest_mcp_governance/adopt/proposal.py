@@ -26,6 +26,13 @@ _PATH_NAME = re.compile(
     r"(?:.*_)?(?:path|file|filename|dir|directory|folder|source|destination|root)s?"
     r"|.*(?:Path|File|Filename|Dir|Directory|Folder)s?"
 )
+# Words of a tool's name that say what its answer may hold. Such a tool is never called unasked.
+_TELLING = frozenset(
+    {"auth", "config", "configuration", "cookie", "cookies", "credential", "credentials", "dotenv", "env"}
+    | {"environment", "key", "keys", "passwd", "password", "passwords", "secret", "secrets", "setting", "settings"}
+    | {"token", "tokens", "variable", "variables"}
+)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _TYPES = ("string", "integer", "number", "boolean", "array", "object")
 _MOST_CHOICES = 50
 _UNBOUNDED = 2**53 - 1  # schema generators write the largest safe integer where there is no bound
@@ -115,10 +122,13 @@ def _reading(
             return ToolProposal(server, name, "leave", reason)
     limits = _limits(properties, required, roots)
     outside = hints.get("openWorldHint") is not False
-    call = None if outside else _safe_call(properties, required, limits)
+    telling = not _TELLING.isdisjoint(word.lower() for word in _WORDS.findall(name))
+    call = None if outside or telling else _safe_call(properties, required, limits)
     reason = "readOnlyHint: true" + (", but it may reach outside (openWorldHint)" if outside else "")
     if not roots and any(_is_path(key, value) for key, value in properties.items()):
         reason += "; reads any path, as nothing says which folder it serves"
+    if telling:
+        reason += "; by its name its answer may hold credentials or settings"
     return ToolProposal(server, name, "allow", reason, limits, call=call)
 
 

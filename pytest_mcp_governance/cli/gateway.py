@@ -11,7 +11,7 @@ import click
 
 from pytest_mcp_governance.adopt.gateway import Client, Watch, Wish, prepare, serve
 from pytest_mcp_governance.adopt.rewiring import Plan
-from pytest_mcp_governance.cli.usage import KEY_VARIABLE, fail
+from pytest_mcp_governance.cli.usage import KEY_VARIABLE, NO_POLICY, fail
 from pytest_mcp_governance.errors import ConfigurationError, GovernanceError, KeyFileError, PolicyError
 from pytest_mcp_governance.evidence.keys import load_signing_key
 from pytest_mcp_governance.evidence.safe_text import safe
@@ -178,7 +178,7 @@ class _Told(Watch):
         failing = gate.reasons(result, (), ())
         self.status = int(bool(failing)) or self.status
         _say(f"run {result.run} is closed")
-        for line in terminal.summary(result, failing, (), self._folder):
+        for line in terminal.summary(result, failing, (), self._folder, no_policy=NO_POLICY):
             _say(line)
         target = shlex.quote(str(result.run_dir / "report.html"))
         _say(f"verify: mcp-governance verify {target} --trust {result.fingerprint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ _LOOKED_FOR = "mcp.json, .mcp.json, .cursor/mcp.json, .vscode/mcp.json, …"
     show_default="the current folder",
     help="The project's folder.",
 )
+@click.option("--add", is_flag=True, help="Beside an mcp.json: start what only other configurations name, too.")
 @click.option("--user", is_flag=True, help="Read your personal configurations too; they are yours, not the project's.")
 @click.option("--yes", "-y", is_flag=True, help="Write every file without asking.")
 @click.option("--dry-run", is_flag=True, help="Show everything, write nothing.")
@@ -45,7 +47,9 @@ _LOOKED_FOR = "mcp.json, .mcp.json, .cursor/mcp.json, .vscode/mcp.json, …"
     show_default=True,
     help="Seconds that each server may take to start and list.",
 )
-def command(paths: Sequence[Path], folder: Path, user: bool, yes: bool, dry_run: bool, patience_s: float) -> None:
+def command(
+    paths: Sequence[Path], folder: Path, add: bool, user: bool, yes: bool, dry_run: bool, patience_s: float
+) -> None:
     """Propose a policy, a lock file, a first test and a CI job for this project's MCP servers.
 
     Reads the project's MCP configurations (mcp.json, Claude, Cursor, VS Code, Windsurf, Gemini, Codex), starts
@@ -59,7 +63,7 @@ def command(paths: Sequence[Path], folder: Path, user: bool, yes: bool, dry_run:
     folder = folder.resolve()
     found = [read(path.absolute()) for path in paths] or [*find(folder), *(find_personal(Path.home()) if user else ())]
     asks = _is_terminal() and not yes and not dry_run
-    choice = choose(found, folder)
+    choice = choose(found, folder, add=add)
     _tell_read(found, choice, folder)
     wrong = unusable(found, folder)
     if wrong:
@@ -79,7 +83,7 @@ def command(paths: Sequence[Path], folder: Path, user: bool, yes: bool, dry_run:
     except GovernanceError as error:
         raise click.ClickException(f"A draft of ours does not read back: {safe(str(error), 500)}") from None
     written = [made for made in drafts if _offer(made, folder, asks=asks, yes=yes and not dry_run)]
-    _tell_end(written, drafts, asks=asks, yes=yes, dry_run=dry_run)
+    _tell_end(written, drafts, folder, asks=asks, yes=yes, dry_run=dry_run)
 
 
 def _tell_read(found: Sequence[Configuration], choice: Choice, folder: Path) -> None:
@@ -145,7 +149,9 @@ def _offer(made: Draft, folder: Path, *, asks: bool, yes: bool) -> bool:
     return True
 
 
-def _tell_end(written: Sequence[Draft], drafts: Sequence[Draft], *, asks: bool, yes: bool, dry_run: bool) -> None:
+def _tell_end(
+    written: Sequence[Draft], drafts: Sequence[Draft], folder: Path, *, asks: bool, yes: bool, dry_run: bool
+) -> None:
     click.echo("")
     if dry_run:
         click.echo("Nothing was written (--dry-run).")
@@ -156,6 +162,11 @@ def _tell_end(written: Sequence[Draft], drafts: Sequence[Draft], *, asks: bool, 
         click.echo("Nothing was written.")
         return
     click.echo(f"Wrote {len(written)} of {len(drafts)} files. Next: review the policy, then `pytest`.")
+    beside = [_place(made.path, folder) for made in written if made.path.suffix == ".new"]
+    if beside:
+        click.echo("What was there is as it was. Compare, and take over what you want:")
+    for name in beside:
+        click.echo(f"  mv {shlex.quote(name)} {shlex.quote(name.removesuffix('.new'))}")
 
 
 def _is_terminal() -> bool:

@@ -11,7 +11,7 @@ from pytest_mcp_governance.evidence.safe_text import safe
 _PRIVATE, _PUBLIC = "signing.pem", "signing.pub.pem"
 _NEXT = """\
 Next
-  1. Sign your runs:    pytest --mcp-governance-signing-key {private}
+  1. Sign your runs:    pytest --mcp-governance-signing-key={private}
   2. Verify a report:   mcp-governance verify governance-report.html --trust {public}
   3. Publish the fingerprint where readers of your reports look already, such as your security team's page.
 

@@ -11,7 +11,7 @@ import click
 from pytest_mcp_governance.adopt.observe import PLACEHOLDER, VARIABLE, Observed, Wish, prepare, reaches
 from pytest_mcp_governance.adopt.observe import observe as run
 from pytest_mcp_governance.adopt.rewiring import Plan
-from pytest_mcp_governance.cli.usage import KEY_VARIABLE, fail
+from pytest_mcp_governance.cli.usage import KEY_VARIABLE, NO_POLICY, fail
 from pytest_mcp_governance.errors import ConfigurationError, GovernanceError, KeyFileError, PolicyError
 from pytest_mcp_governance.evidence.keys import load_signing_key
 from pytest_mcp_governance.evidence.safe_text import safe
@@ -143,7 +143,7 @@ def _announce(plan: Plan, keep_unaudited: bool) -> None:
 def _told(observed: Observed, folder: Path) -> int:
     failing = gate.reasons(observed.result, (), ())
     click.echo("", err=True)
-    for line in terminal.summary(observed.result, failing, (), folder):
+    for line in terminal.summary(observed.result, failing, (), folder, no_policy=NO_POLICY):
         _say(line)
     for failure in observed.failures:
         for line in failure.splitlines():

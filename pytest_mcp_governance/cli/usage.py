@@ -17,6 +17,7 @@ from pytest_mcp_governance.evidence.safe_text import safe
 
 KEY_VARIABLE = "MCP_GOVERNANCE_SIGNING_KEY"
 MAX_CHARACTERS = 1_000
+NO_POLICY = "Write governance.policy.yaml into this folder, or name one with --policy"
 
 
 class UsageError(click.ClickException):

@@ -270,16 +270,20 @@ class Lifecycle:
         if recording is None or recording.is_worker or (recording.result is None and not self._failing):
             return
         from pytest_mcp_governance.plugin import github, terminal
+        from pytest_mcp_governance.plugin.options import DEFAULT_POLICY
+        from pytest_mcp_governance.plugin.rootdir import hidden
 
         self._summarised = True
         terminalreporter.section("mcp governance")
+        started = self._config.invocation_params.dir
         for line in terminal.summary(
             recording.result,
             self._failing,
             recording.late_findings,
-            self._config.invocation_params.dir,
+            started,
             policy_unreadable=recording.policy_unreadable,
             which=recording.settings.gating.gate,
+            no_policy=hidden(DEFAULT_POLICY, self._config.rootpath, started) or terminal.NO_POLICY,
         ):
             terminalreporter.write_line(line)
         if (

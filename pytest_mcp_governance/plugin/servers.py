@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pytest_mcp_governance.errors import ConfigurationError
+from pytest_mcp_governance.plugin.rootdir import hidden
 
 Server = dict[str, object]
 
@@ -202,7 +203,9 @@ def _texts(server: Server) -> Iterator[object]:
 
 def _nothing_declared(folder: Path) -> str:
     if not (folder / "mcp.json").exists():
-        return f"no mcp.json in {folder} (pytest's rootdir). Write one there, or name it with --mcp-governance-servers."
+        elsewhere = hidden("mcp.json", folder, Path.cwd())
+        what = f"{elsewhere}." if elsewhere else "Write one there, or name it with --mcp-governance-servers=FILE."
+        return f"no mcp.json in {folder} (pytest's rootdir). {what}"
     return "no MCP server is declared: mcp.json, or what the fixture mcp_audit_servers gives, is empty"
 
 

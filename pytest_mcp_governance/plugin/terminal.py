@@ -17,6 +17,7 @@ from pytest_mcp_governance.plugin import gate
 if TYPE_CHECKING:
     from pytest_mcp_governance.session.control import RunResult
 
+NO_POLICY = "Write governance.policy.yaml at rootdir, or name one with --mcp-governance-policy=FILE"
 _MOST_AGENTS = 20
 _MOST_PROBLEMS = 10
 _MOST_FINDINGS = 20
@@ -39,6 +40,7 @@ def summary(
     *,
     policy_unreadable: bool = False,
     which: gate.Gate = "any",
+    no_policy: str = NO_POLICY,
 ) -> list[str]:
     """The lines of the terminal summary.
 
@@ -48,6 +50,7 @@ def summary(
         start: folder that paths are shown relative to.
         policy_unreadable: tests were not judged because of a policy that pytest has shown to be wrong.
         which: the gate that applied.
+        no_policy: what to do where no policy judged the run.
     """
     lines: list[str] = []
     if result is not None:
@@ -56,7 +59,7 @@ def summary(
             lines.append(f"and {len(result.agents) - _MOST_AGENTS} more agents, listed in the report")
         lines += _of_no_agent(result.finding_lines)
         lines += _findings(result.finding_lines, which)
-        lines.append(_verdict(result, policy_unreadable))
+        lines.append(_verdict(result, policy_unreadable, no_policy))
         lines += map(printable, result.since)
         passed = gate.let_pass(result.finding_lines, which)
         if passed.known:
@@ -121,15 +124,13 @@ def _gate(which: gate.Gate, passed: int) -> str:
     return f"gate: {which} ({what} a test or the run); it let {_count(passed, 'finding')} pass"
 
 
-def _verdict(result: RunResult, policy_unreadable: bool) -> str:
+def _verdict(result: RunResult, policy_unreadable: bool, no_policy: str) -> str:
     if not result.judged and policy_unreadable:
         return "NOT JUDGED: the policy could not be read (see above)"
     if not result.tests:
         return "verdict: no audited test was selected here"
     if not result.judged:
-        return (
-            "NOT JUDGED: no policy. Write governance.policy.yaml at rootdir, or name one with --mcp-governance-policy"
-        )
+        return printable(f"NOT JUDGED: no policy. {no_policy}")
     unexpected = _count(result.unexpected, "unexpected finding") if result.unexpected else "no unexpected finding"
     reached = (
         f", {result.unexpected_reached} of them reached data or had an effect" if result.unexpected_reached else ""

@@ -28,11 +28,13 @@ class LintWarning:
         code: which check, such as "unreachable".
         place: "file:line", or the file.
         text: what was seen and what to do.
+        hint: whether a policy may stay as it is: a safeguard, or what only a person can fill in.
     """
 
     code: str
     place: str
     text: str
+    hint: bool = False
 
 
 def lint(policy: Policy, *, today: date, lock: Lock | None = None) -> tuple[LintWarning, ...]:
@@ -54,7 +56,7 @@ def lint(policy: Policy, *, today: date, lock: Lock | None = None) -> tuple[Lint
 
 def _people(policy: Policy, today: date) -> Iterator[LintWarning]:
     if not policy.owned:
-        yield LintWarning("no-owner", policy.name, "nobody owns this policy: add owner: {team: …}")
+        yield LintWarning("no-owner", policy.name, "nobody owns this policy: add owner: {team: …}", hint=True)
     if policy.review_by is not None and policy.review_by < today:
         yield LintWarning(
             "review-due", policy.name, f"its review was due on {policy.review_by}: read it, set a new day"
@@ -109,7 +111,7 @@ def _needless(policy: Policy, rule: Rule, speaking: Sequence[Sequence[Rule]]) ->
         if policy.constraint or any(not other.denies for rules in speaking for other in rules):
             return None
         text = f"rule {rule.id} denies what no rule allows anyway; as a safeguard it may stay"
-        return LintWarning("denies-nothing", rule.source, text)
+        return LintWarning("denies-nothing", rule.source, text, hint=True)
     if denying and not any(waiver.rule == other.id for waiver in policy.waivers for other in denying):
         return _shadowed(rule, denying, "denies all of it")
     own = condition(rule, policy)

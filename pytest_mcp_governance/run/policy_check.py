@@ -25,6 +25,10 @@ class Checked:
     warnings: tuple[LintWarning, ...] = ()
     error: str = ""
 
+    def failing(self, *, strict: bool) -> bool:
+        """Whether something has to be settled: any warning that is more than a hint, and a hint where it is strict."""
+        return any(strict or not warning.hint for warning in self.warnings)
+
 
 def check_policies(specs: Sequence[str], *, folder: Path, today: date, lock: str | None = None) -> tuple[Checked, ...]:
     """Lint every file; one that cannot be read hides none of the others.

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pytest_mcp_governance.adopt.configurations import find
+from pytest_mcp_governance.adopt.init import choose
 from pytest_mcp_governance.cli import init
 from pytest_mcp_governance.evidence.reader import EvidenceReader
 from pytest_mcp_governance.evidence.source import FolderSource
@@ -17,6 +19,7 @@ from tests.adopt.offers import READ, entry, project, tool
 from tests.plugin.suites import without_others
 
 WRITTEN = [
+    ".gitignore",
     ".github/workflows/mcp-governance.yml",
     "governance.policy.yaml",
     "mcp-tools.lock",
@@ -135,11 +138,11 @@ def test_it_shows_all_and_writes_nothing_where_nobody_accepts(shop: Path, args: 
 @pytest.mark.usefixtures("terminal")
 def test_each_file_is_asked_for_and_only_what_is_accepted_is_written(shop: Path) -> None:
     before = files(shop)
-    result = run(shop, answers="y\ny\ny\nn\nn\nn\nn\n")
+    result = run(shop, answers="y\ny\ny\nn\nn\nn\nn\nn\n")
     assert result.exit_code == 0, result.output
     assert sorted(set(files(shop)) - set(before)) == ["governance.policy.yaml", "mcp.json"]
     assert "Write mcp-tools.lock? [y/N]" in result.output
-    assert "Wrote 2 of 6 files" in result.output
+    assert "Wrote 2 of 7 files" in result.output
 
 
 @pytest.mark.usefixtures("terminal")
@@ -175,7 +178,65 @@ def test_an_mcp_json_that_is_there_is_used_as_it_is(shop: Path) -> None:
     result = run(shop, "--yes")
     assert mine.read_bytes() == before
     assert sorted(read_lock((shop / "mcp-tools.lock").read_text()).servers) == ["mine"]
-    assert "books: not started: in cursor, not in mcp.json" in result.output
+    assert "books: not started: in cursor, not in mcp.json; to take it in: mcp-governance init --add" in " ".join(
+        result.output.split()
+    )
+
+
+def test_a_server_that_starts_later_is_added_and_every_proposal_can_be_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = {**entry(tmp_path, "bank", tools=[tool("list_b", READ)]), "env": {"BANK_TOKEN": "abc-123-abc"}}
+    project(tmp_path, {"books": entry(tmp_path, "books", tools=[tool("a", READ)]), "bank": bank}, ".cursor/mcp.json")
+    assert "bank: did not start" in run(tmp_path, "--yes").output
+    mine = tmp_path / "mcp.json"
+    own = json.loads(mine.read_text())
+    own["mcpServers"]["far"] = {"url": "https://mcp.acme.example/mcp", "headers": {"X-Key": "own-secret"}}
+    mine.write_text(json.dumps(own))
+    monkeypatch.setenv("BANK_TOKEN", "t-1")
+    result = run(tmp_path, "--yes", "--add")
+    assert result.exit_code == 0, result.output
+    assert "own-secret" not in result.output
+    made = json.loads((tmp_path / "mcp.json.new").read_text())["mcpServers"]
+    assert made == own["mcpServers"] | {"bank": {**bank, "env": {"BANK_TOKEN": "${BANK_TOKEN}"}}}
+    for line in result.output.splitlines():
+        if line.startswith("  mv "):
+            _, before, after = line.split()
+            (tmp_path / before).replace(tmp_path / after)
+    assert not list(tmp_path.rglob("*.new"))
+    passes(tmp_path, 2)
+    again = run(tmp_path, "--yes", "--add")
+    assert "Nothing was written" in again.output
+
+
+def test_a_playwright_server_gets_the_browser_that_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_mcp_governance.adopt.init.find_browser", lambda: Path("/chromium"))
+    project(tmp_path, {"web": {"command": "npx", "args": ["@playwright/mcp@latest"]}}, ".cursor/mcp.json")
+    (server,) = choose(find(tmp_path), tmp_path).servers.values()
+    assert server.args == ("@playwright/mcp@latest", "--cdp-endpoint", "${MCP_AUDIT_CDP_URL}")
+    project(tmp_path, {"web": {"command": "npx", "args": ["@playwright/mcp@latest"]}})
+    (server,) = choose(find(tmp_path), tmp_path).servers.values()
+    assert (server.args, len(server.notes)) == (("@playwright/mcp@latest",), 1)
+    assert "--cdp-endpoint" in server.notes[0]
+
+
+def test_a_call_that_nobody_can_guess_is_there_to_fill_in(tmp_path: Path) -> None:
+    clock = {**tool("get_time", READ, zone={"type": "string"}, hour={"type": "integer"})}
+    clock["inputSchema"] = {**clock["inputSchema"], "required": ["zone", "hour"]}  # type: ignore[dict-item]
+    project(tmp_path, {"clock": entry(tmp_path, "clock", tools=[clock, tool("get-env", READ)])})
+    assert run(tmp_path, "--yes").exit_code == 0
+    test = (tmp_path / "tests" / "test_governance_first.py").read_text()
+    assert '# await session.call_tool("get-env", {})' in test
+    assert "idle_ok=True" in test
+    compile(test.replace("# await", "await"), "t", "exec")
+
+
+def test_what_gitignore_says_already_stays(tmp_path: Path) -> None:
+    project(tmp_path, {"a": entry(tmp_path, "a", tools=[tool("a", READ)])})
+    (tmp_path / ".gitignore").write_text("*.log\n/signing.pem")
+    run(tmp_path, "--yes")
+    assert (tmp_path / ".gitignore").read_text() == "*.log\n/signing.pem"
+    assert (tmp_path / ".gitignore.new").read_text() == "*.log\n/signing.pem\ngovernance-report.html\n"
 
 
 def test_an_mcp_json_with_a_server_behind_a_url_serves_the_others(tmp_path: Path) -> None:

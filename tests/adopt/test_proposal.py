@@ -133,6 +133,13 @@ def test_a_call_is_made_of_what_the_schema_gives_or_not_at_all(schema: dict[str,
     assert propose("s", definition).call == call
 
 
+@pytest.mark.parametrize("name", ["get-env", "getConfig", "read_SECRET", "list_api_keys", "session.token"])
+def test_what_may_tell_credentials_or_settings_is_never_called(name: str) -> None:
+    made = propose("s", tool(name, READ))
+    assert (made.effect, made.call) == ("allow", None)
+    assert "may hold credentials or settings" in made.reason
+
+
 @pytest.mark.parametrize("outside", [{"readOnlyHint": True}, {"readOnlyHint": True, "openWorldHint": True}])
 def test_what_may_reach_outside_is_not_called(outside: object) -> None:
     assert propose("s", tool("get", outside)).call is None

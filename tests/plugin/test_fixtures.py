@@ -92,8 +92,17 @@ def test_no_servers_at_all_says_how_to_declare_one(tmp_path: Path):
         with pytest.raises(ConfigurationError) as caught:
             choose({}, names, folder=tmp_path)
         assert str(caught.value) == (
-            f"no mcp.json in {tmp_path} (pytest's rootdir). Write one there, or name it with --mcp-governance-servers."
+            f"no mcp.json in {tmp_path} (pytest's rootdir). Write one there, "
+            "or name it with --mcp-governance-servers=FILE."
         )
+
+
+def test_a_rootdir_that_an_option_moved_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "mcp.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "project")
+    with pytest.raises(ConfigurationError, match=r"lies in .*project, where pytest was started.*Write --option=PATH"):
+        choose({}, [], folder=tmp_path)
 
 
 def test_an_empty_declaration_is_not_called_a_missing_file(tmp_path: Path):

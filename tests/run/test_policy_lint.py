@@ -30,14 +30,24 @@ def test_a_sound_policy_exits_0(folder: Path):
 
 
 def test_warnings_exit_1_unless_only_warned(folder: Path):
-    (folder / "loose.yaml").write_text(BOOKS)
+    (folder / "loose.yaml").write_text(SOUND + "review_by: 2020-01-01\n")
     result = run("loose.yaml", "sound.yaml")
     assert result.exit_code == 1
     assert result.output == (
-        "loose.yaml: nobody owns this policy: add owner: {team: …} [no-owner]\n"
+        "loose.yaml: its review was due on 2020-01-01: read it, set a new day [review-due]\n"
         "2 policies checked: no errors, 1 warning\n"
     )
     assert run("loose.yaml", "--warn-only").exit_code == 0
+
+
+def test_a_hint_is_shown_and_fails_only_a_strict_check(folder: Path):
+    """What `init` proposes has no owner yet and denies what nothing allows: its own hook must let it through."""
+    (folder / "proposed.yaml").write_text(BOOKS + "- {id: SAFE, deny: ['books.drop_*']}\n")
+    result = run("proposed.yaml")
+    assert (result.exit_code, result.output.count("hint: ")) == (0, 2)
+    assert "hint: nobody owns this policy: add owner: {team: …} [no-owner]" in result.output
+    assert "no errors, no warnings, 2 hints" in result.output
+    assert run("proposed.yaml", "--strict").exit_code == 1
 
 
 def test_a_file_that_cannot_be_read_exits_2_and_hides_no_other(folder: Path):
@@ -46,7 +56,7 @@ def test_a_file_that_cannot_be_read_exits_2_and_hides_no_other(folder: Path):
     result = run("broken.yaml", "none.yaml", "loose.yaml", "--warn-only")
     assert result.exit_code == 2
     assert "error: broken.yaml:" in result.output and "[no-owner]" in result.output
-    assert "2 errors, 1 warning" in result.output
+    assert "2 errors, no warnings, 1 hint" in result.output
     assert run().exit_code == 2
 
 

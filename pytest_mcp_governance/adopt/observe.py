@@ -97,8 +97,10 @@ def prepare(wish: Wish) -> Plan:
         raise ConfigurationError(_unfinished(chosen.path))
     try:
         text = chosen.path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{chosen.path} cannot be read: {type(error).__name__}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{chosen.path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{chosen.path} cannot be read: it is no UTF-8 text") from None
     if shutil.which(wish.command[0]) is None:
         raise ConfigurationError(f"the command {wish.command[0]!r} is not found; name a program after --")
     return plan(chosen, text, wish.folder, os.environ)

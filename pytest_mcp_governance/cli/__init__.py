@@ -9,6 +9,8 @@ import importlib
 import click
 from click.shell_completion import CompletionItem
 
+from pytest_mcp_governance.cli.streams import outlast_their_readers
+
 _COMMANDS = (
     "approve",
     "attach",
@@ -51,6 +53,11 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"{__name__}.{self._prefix}{cmd_name}").command
         return command if isinstance(command, click.Command) else None
+
+    def main(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]  # click's own arguments
+        """Run the command; what nobody reads to its end changes no exit code."""
+        outlast_their_readers()
+        return super().main(*args, **kwargs)  # type: ignore[call-overload]  # click's own arguments, handed through
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names only: their help texts would import every command at each press of a key."""

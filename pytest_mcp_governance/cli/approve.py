@@ -1,4 +1,4 @@
-"""`mcp-governance approve`: this run is the accepted baseline. Says what is approved, then writes one small file."""
+"""`mcp-governance approve`: this run is the approved run. Says what is approved, then writes one small file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +49,7 @@ def command(
     ticket: str,
     note: str,
 ) -> None:
-    """Approve a run as the baseline that later runs are compared with.
+    """Approve a run: later runs are compared with it.
 
     Verifies the report, says what is approved and what changed since the run that was approved before, and writes
     one signed file. Commit it: every later run then says what it has that the approved one had not. Findings in an

@@ -73,8 +73,9 @@ def command(
     \b
     Exit codes
       0 whole: every shard is there, and what was required holds
-      1 a report is altered, 2 no report of a shard or a usage error: nothing is written
-      3 a shard, an attempt or a part of the collection is missing: the group report says so
+      1 a report is altered, 2 a file that is no report of a shard, or a usage error: nothing is written
+      3 a shard, an attempt or a part of the collection is missing: the group report says so; or there is no report
+        at all, and nothing is written
       4 with --trust: a run is signed by nobody you named; nothing is written
       5 a --require is not met
     """

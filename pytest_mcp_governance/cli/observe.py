@@ -27,6 +27,10 @@ no call came through the recorder: nothing was observed.
   - let the agent read the file that {VARIABLE} names
   - add --in-place, which puts the audited configuration where its own lies, while it runs"""
 
+_FAILED = """\
+no call came through the recorder: nothing was observed.
+  The agent was connected; what went wrong with its servers is said above."""
+
 
 @click.command("observe", context_settings={"ignore_unknown_options": False})
 @click.option(
@@ -149,7 +153,7 @@ def _told(observed: Observed, folder: Path) -> int:
         for line in failure.splitlines():
             _say(line)
     if not observed.calls:
-        click.echo(_NOTHING, err=True)
+        click.echo(_FAILED if observed.failures else _NOTHING, err=True)
     return observed.status or int(bool(failing) or not observed.calls)
 
 

@@ -76,4 +76,4 @@ def _words(checked: Checked, target: Path) -> list[str]:
         lines.append("  note       the key was made for this alone: nobody can tell who approved")
     for label, text in (("by", said.by), ("ticket", said.ticket), ("note", said.note)):
         lines += [f"  {label:<10} {safe(text, MAX_CHARACTERS)}, as the signer states"] if text else []
-    return [*lines, "It says that this run was accepted as the baseline. The run itself is checked in its report."]
+    return [*lines, "It says that this run is the approved one. The run itself is checked in its report."]

@@ -1,4 +1,4 @@
-"""The approval: a signed statement that one run, by its close digest, is the accepted baseline. A file to be committed.
+"""The approval: a signed statement that one run, by its close digest, is the approved one. A file to be committed.
 
 The same bundle as `statements` has, over a predicate with a summary of that run. Leaves out what the summary means
 (`run.approved`) and whether the signer may approve: a file shows by which key, never by whom.

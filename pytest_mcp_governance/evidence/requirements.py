@@ -3,6 +3,7 @@
 Leaves out RFC 3161: `timestamp` can be asked for and is not met in this version.
 """
 
+import difflib
 import re
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from pytest_mcp_governance.evidence.safe_text import safe
 
 PLAIN = ("passed", "no-withheld", "timestamp")
 VALUED = ("commit", "policy", "floor", "challenge", "close")
+_VALUES = {"commit": "SHA", "challenge": "NONCE"}
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -80,8 +82,12 @@ def _parse(part: str) -> Requirement:
         if name in ("policy", "floor", "close") and _HEX64.fullmatch(value.removeprefix("sha256:")) is None:
             raise EvidenceError(f"Requirement `{name}=` takes a SHA-256 digest of 64 hex characters.")
         return Requirement(name, value)
+    if name in VALUED:
+        raise EvidenceError(f"Requirement `{name}` needs a value: {name}={_VALUES.get(name, 'SHA256')}.")
+    near = difflib.get_close_matches(name, (*PLAIN, *VALUED), n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else "."
     known = ", ".join([*PLAIN, *(f"{name}=…" for name in VALUED)])
-    raise EvidenceError(f"Unknown requirement {safe(part)!r}. Known: {known}.")
+    raise EvidenceError(f"Unknown requirement {safe(part)!r}{meant} Known: {known}.")
 
 
 def _passed(count: Recount) -> str | None:

@@ -13,7 +13,8 @@ _MEANING = {
     Outcome.TAMPERED: "something contradicts a signature or a digest. Do not rely on this file.",
     Outcome.MALFORMED: "this is not evidence.",
     Outcome.INCOMPLETE: "what is there is unaltered, but it is not the whole run.",
-    Outcome.UNTRUSTED: "consistent. Signer unknown: see `mcp-governance keygen`.",
+    Outcome.UNTRUSTED: "consistent. Signer not confirmed: name the key that you trust with --trust; "
+    "`mcp-governance keygen` makes one.",
     Outcome.REQUIREMENT: "unaltered since recorded, but a requirement is not met.",
 }
 _MISMATCH = "consistent, but not signed by a key you trust."

@@ -88,7 +88,7 @@ def _agent(agent: Mapping[str, object]) -> str:
 
 def _of_no_agent(findings: Sequence[Mapping[str, object]]) -> list[str]:
     count = sum(not finding["agent"] and not finding["expected"] for finding in findings)
-    return [f"run: {_count(count, 'finding')} of no agent"] if count else []
+    return [f"{_count(count, 'finding')} about tests, not agents"] if count else []
 
 
 def _findings(findings: Sequence[Mapping[str, object]], which: gate.Gate) -> list[str]:
@@ -131,6 +131,8 @@ def _verdict(result: RunResult, policy_unreadable: bool, no_policy: str) -> str:
         return "verdict: no audited test was selected here"
     if not result.judged:
         return printable(f"NOT JUDGED: no policy. {no_policy}")
+    if not result.unexpected and result.agents and not any(agent["calls"] for agent in result.agents):
+        return "verdict: no call was made, so nothing was judged"
     unexpected = _count(result.unexpected, "unexpected finding") if result.unexpected else "no unexpected finding"
     reached = (
         f", {result.unexpected_reached} of them reached data or had an effect" if result.unexpected_reached else ""
@@ -154,7 +156,11 @@ def _anchors(result: RunResult, start: Path) -> list[str]:
         lines.append(printable(f"report: {_shown(result.report, start)} ({_size(result.report_bytes)})"))
     lines.append(printable(f"open   {result.open_digest}"))
     lines.append(printable(f"close  {result.close_digest}"))
-    unknown = "  Signer unknown to a reader: see mcp-governance keygen" if result.key_is_ephemeral else ""
+    unknown = (
+        " (key made for this run; for one that readers can trust: mcp-governance keygen)"
+        if result.key_is_ephemeral
+        else ""
+    )
     lines.append(printable(f"signer {result.fingerprint}{unknown}"))
     return lines
 

@@ -36,6 +36,7 @@ MOST_STRANGERS = 20  # findings of refused connections in one test; the records 
 _MOST_NAMES = 10
 _MAX_NAME = 100
 _IDLE_OK = "If that is meant: gateway(…, idle_ok=True)."
+_NO_GATEWAY = "If that is meant: drop the fixture mcp_audit; else give the agent mcp_audit.gateway(…)."
 
 
 @dataclass(slots=True)
@@ -239,7 +240,7 @@ class Account:
         if wanted and self._rules and wanted not in (*self._rules, *RESERVED_RULES):
             reason = "; ".join(filter(None, (denied, self._unknown_rule(wanted))))
         elif wanted and denied:
-            reason = f"{denied}, not by {wanted}"
+            reason = f"expected {wanted} to deny it; {' and '.join(expectation.others)} did"
         else:
             reason = f"the test expected a denial by {f'rule {wanted}' if wanted else 'any rule'}; none happened"
         return self._unproven(EXPECTED_DENIAL_MISSING, "expect_denied", reason)
@@ -254,7 +255,7 @@ class Account:
     def _idle(self) -> list[Finding]:
         idle = {id_: gateway for id_, gateway in self._gateways.items() if not gateway.calls and not gateway.idle_ok}
         if not self._gateways and not self._calls:
-            return [self._no_calls("no call came through any gateway or connection of this test")]
+            return [self._no_calls(f"no call came through any gateway or connection of this test. {_NO_GATEWAY}")]
         found = [self._no_calls(f"no call came through gateway {id_}") for id_, gw in idle.items() if not gw.label]
         for label, count in Counter(gateway.label for gateway in idle.values() if gateway.label).items():
             who, _, servers = label.rpartition(" to ")

@@ -74,6 +74,12 @@ class Matrix:
         used = {state for row in self.rows for cell in row.cells if cell for state, _ in cell.marks}
         return tuple(state for state in FOUND if state in used)
 
+    @property
+    def named(self) -> bool:
+        """Whether a call lies in a scope that a policy names."""
+        own = (column.key for column in self.columns if column.key not in (UNRESOLVED, OUTSIDE))
+        return any(not key.startswith("builtin.") for key in own)
+
 
 def matrix(evidence: Evidence, run: RunSummary) -> Matrix:
     call_of = {m.at.ref: c for c in evidence.calls for m in (c.request, c.answer, c.delivered) if m is not None}

@@ -39,6 +39,11 @@ def limits(run: RunSummary, evidence: Evidence, facts: RunFacts) -> tuple[tuple[
         found.append(
             ("Every screen", f"{counted(facts.omitted_screens, 'picture')} left out for size, listed under seal.")
         )
+    if not run.screens and any(str(call.request.tool).startswith("browser_") for call in evidence.calls):
+        found.append(
+            ("What the browser showed", "No screen was recorded: start the browser's server with "
+             "--cdp-endpoint ${MCP_AUDIT_CDP_URL}, and the recorder watches its browser.")
+        )  # fmt: skip
     if run.unanswered:
         found.append(("What came of every call", f"{counted(run.unanswered, 'call')} had no recorded answer."))
     return (*found, *_always(run, evidence, facts))

@@ -144,8 +144,8 @@ def _about_the_test(finding: Finding) -> str:
         return f"{test} opened a gateway and made no call through it."
     if finding.rule == "NO-CALLS" and (not reason or reason.startswith("no call came through")):
         return f"{test} made no call."
-    if finding.rule == "EXPECTED-DENIAL-MISSING" and reason.startswith("the test expected"):
-        return _closed(f"{test}{reason.removeprefix('the test')}")
+    if finding.rule == "EXPECTED-DENIAL-MISSING" and reason.startswith(("the test expected", "expected")):
+        return _closed(f"{test} {reason.removeprefix('the test ')}")
     if finding.rule == "EXPECTED-DENIAL-MISSING":
         return _closed(f"{test} expected a denial that did not happen{': ' if reason else ''}{reason}")
     return _closed(f"{test}: {reason.partition('. ')[0] or f'rule {finding.rule} asks for evidence that is missing'}")

@@ -1,4 +1,4 @@
-"""Approves a run as the baseline that later runs are compared with: verifies it, sums it up, signs one small file.
+"""Approves a run, which later runs are compared with: verifies it, sums it up, signs one small file.
 
 Leaves out the file's form (`evidence.approval`), what a summary holds (`approved`) and the comparison (`compare`).
 """

@@ -105,10 +105,12 @@ def _from_git(spec: str, folder: Path) -> OutsideText:
         )
     found = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if found.returncode != 0:
-        why = found.stderr.decode("utf-8", "replace").strip() or "there is no such revision here"
+        why = found.stderr.decode("utf-8", "replace").strip()
+        if why:  # of a revision that is not there git says nothing here
+            raise ConfigurationError(f"{spec}: revision {revision!r} cannot be used: {why}")
         raise ConfigurationError(
-            f"{spec}: revision {revision!r} cannot be used: {why}. A shallow CI checkout lacks it: fetch it first, "
-            "for example `git fetch --depth=1 origin main`, or check out with the full history"
+            f"{spec}: revision {revision!r} cannot be used: there is no such revision here. A shallow CI checkout "
+            "lacks it: fetch it first, for example `git fetch --depth=1 origin main`, or check out with full history"
         )
     commit = found.stdout.decode("ascii", "replace").strip()
     _refuse_ambiguous(spec, revision, folder)

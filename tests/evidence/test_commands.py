@@ -1,7 +1,9 @@
 """`mcp-governance keygen` and `verify`, as a person meets them."""
 
 import json
+import os
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -78,7 +80,7 @@ def test_verify_says_in_words_that_a_report_is_unaltered_since_recorded(run, mad
 def test_verify_without_trust_says_that_the_signer_is_unknown(run, report):
     result = run("verify", report)
     assert result.exit_code == 4
-    assert "consistent. Signer unknown: see `mcp-governance keygen`" in result.output
+    assert "consistent. Signer not confirmed: name the key that you trust with --trust" in result.output
 
 
 def test_verify_with_another_key_does_not_say_that_the_signer_is_unknown(run, report):
@@ -181,3 +183,22 @@ def test_a_command_is_imported_only_when_it_is_called(run, monkeypatch):
     assert "pytest_mcp_governance.cli.keygen" not in sys.modules
     assert run("--help").exit_code == 0
     assert run("nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize(("wanted", "said"), [("commit", "commit=SHA"), ("pased", "did you mean 'passed'?")])
+def test_a_requirement_that_is_almost_right_says_what_was_meant(run, report, wanted, said):
+    result = run("verify", report, "--require", wanted)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_outcome_stays_where_nobody_reads_it(made, report, stream):
+    """`verify | head` is no TAMPERED; click by itself ends with 1."""
+    command = [sys.executable, "-c", "from pytest_mcp_governance.cli import main; main()", "verify", str(report)]
+    command += ["--trust", made.fingerprint] if stream == "stdout" else ["--require", "no-such"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as nobody:
+        ended = subprocess.run(command, **{stream: nobody}, check=False, timeout=120)
+    assert ended.returncode == (0 if stream == "stdout" else 2)

@@ -77,7 +77,7 @@ def test_the_summary_names_the_report_its_size_the_digests_and_the_signer():
 
 def test_an_ephemeral_signer_is_called_unknown():
     lines = terminal.summary(replace(CLEAN, key_is_ephemeral=True), (), (), Path("/project"))
-    assert "Signer unknown" in lines[-1]
+    assert "key made for this run" in lines[-1]
     assert "mcp-governance keygen" in lines[-1]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_mcp_governance.plugin.terminal import printable, summary
+from pytest_mcp_governance.plugin.terminal import NO_POLICY, printable, summary
 from pytest_mcp_governance.session.control import RunResult
 
 NONE = {"enforce": 0, "observe": 0, "expected": 0}
@@ -18,14 +18,21 @@ def finding(**changed: object) -> dict[str, object]:
     } | changed  # fmt: skip
 
 
-def told(*findings: dict[str, object], judged: bool = True, policy_unreadable: bool = False) -> list[str]:
+def told(
+    *findings: dict[str, object],
+    judged: bool = True,
+    policy_unreadable: bool = False,
+    no_policy: str = NO_POLICY,
+    calls: int = 1,
+) -> list[str]:
     result = RunResult(
         run="r", run_dir=Path("/r"), report=Path("/r/report.html"), report_bytes=5, status="complete",
         open_digest="ab", close_digest="cd", fingerprint="SHA256:x", key_is_ephemeral=False, judged=judged,
         verdict="", findings={"reached": NONE, "blocked": NONE, "unproven": NONE}, unexpected=0,
-        unexpected_reached=0, agents=(), tests={}, finding_lines=findings,
+        unexpected_reached=0, agents=({"agent": "a", "calls": calls, "denied": 0, "findings": 0, "screens": 0},),
+        tests={"passed": 1}, finding_lines=findings,
     )  # fmt: skip
-    return summary(result, (), (), Path("/r"), policy_unreadable=policy_unreadable)
+    return summary(result, (), (), Path("/r"), policy_unreadable=policy_unreadable, no_policy=no_policy)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "error"])
@@ -72,8 +79,8 @@ def test_many_findings_are_twenty_lines_and_a_count_and_those_that_fail_come_fir
 
 def test_findings_of_no_agent_have_a_line_of_their_own():
     nobody = finding(agent=None, rule="NO-CALLS", outcome="failed")
-    assert "run: 2 findings of no agent" in told(nobody, nobody, finding(), finding(agent="", expected=True))
-    assert not [line for line in told(finding()) if "no agent" in line]
+    assert "2 findings about tests, not agents" in told(nobody, nobody, finding(), finding(agent="", expected=True))
+    assert not [line for line in told(finding()) if "about tests" in line]
 
 
 def test_a_policy_that_could_not_be_read_is_not_called_no_policy():
@@ -84,3 +91,12 @@ def test_a_policy_that_could_not_be_read_is_not_called_no_policy():
 def test_letters_of_any_alphabet_stay_and_what_hides_is_escaped():
     assert printable("Grüße 世界 é\\n") == "Grüße 世界 é\\n"
     assert printable("a\x1b[2J\u202e\u200b\ud800\n\x9b") == "a\\x1b[2J\\u202e\\u200b\\ud800\\n\\x9b"
+
+
+def test_a_run_without_a_call_says_that_nothing_was_judged():
+    assert "verdict: no call was made, so nothing was judged" in told(calls=0)
+    assert "verdict: no unexpected finding" in told()
+
+
+def test_what_to_do_without_a_policy_is_the_callers_to_say():
+    assert "NOT JUDGED: no policy. Name one with --policy" in told(judged=False, no_policy="Name one with --policy")

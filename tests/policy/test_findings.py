@@ -181,7 +181,7 @@ def test_an_expectation_of_a_rule_that_does_not_exist_asks_what_was_meant() -> N
 
 
 def test_an_expectation_that_another_rule_met_names_that_rule() -> None:
-    assert missing("READ", "books.pay", "books.pay") == "denied by DEFAULT-DENY, not by READ"
+    assert missing("READ", "books.pay", "books.pay") == "expected READ to deny it; DEFAULT-DENY did"
     assert missing("READ", "books.get_x") == "the test expected a denial by rule READ; none happened"
 
 

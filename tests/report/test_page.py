@@ -156,6 +156,7 @@ def test_a_picture_in_an_answer_is_no_screen(tmp_path: Path) -> None:
     gallery = _section(view, "screens")
     assert "0 calls with a screen." in gallery.text
     assert "Pictures in answers" in gallery.text
+    assert "What the browser showed No screen was recorded" in Page(view).text
     assert [a["href"] for a in gallery.all("a", **{"class": "thumb"})] == ["#call-1"]
 
 

@@ -89,6 +89,8 @@ def test_a_test_without_a_call_is_not_said_to_have_broken_one(tmp_path: Path) ->
     [
         ("EXPECTED-DENIAL-MISSING", "the test expected a denial by any rule; none happened",
          "test_x expected a denial by any rule; none happened."),
+        ("EXPECTED-DENIAL-MISSING", "expected WRITE to deny it; READ did",
+         "test_x expected WRITE to deny it; READ did."),
         ("EXPECTED-DENIAL-MISSING", "denied by READ, not by WRITE",
          "test_x expected a denial that did not happen: denied by READ, not by WRITE."),
         ("EXPECTED-DENIAL-MISSING", "no rule is named RAED; did you mean READ?",

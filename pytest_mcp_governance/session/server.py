@@ -64,7 +64,7 @@ class ServerSpec:
         if any("\0" in text for text in texts) or any("=" in key or not key for key in env or {}):  # type: ignore[attr-defined]  # checked above
             raise ConfigurationError(
                 f"server {name!r}: a text holds a NUL character, or a variable's name is empty or holds '='; "
-                "no program can be started with that. Correct the entry in mcp.json."
+                "no program can be started with that. Correct its entry in the MCP configuration."
             )
         return cls(name, command, tuple(args or ()), dict(env or {}), str(root / str(cwd or ".")))  # type: ignore[arg-type, call-overload]  # checked above
 
@@ -87,7 +87,7 @@ class ServerSpec:
     @property
     def remedy(self) -> str:
         """What to do to see why it ended."""
-        return f"To see why, run by hand the command of its entry {self.name!r} in mcp.json."
+        return f"To see why, run by hand the command of its entry {self.name!r} in the MCP configuration."
 
     async def start(self, cdp: tuple[str, int] | None) -> "ServerProcess":
         """Start the server; see `ServerProcess.start`."""
@@ -112,7 +112,7 @@ class ServerSpec:
             raise ConfigurationError(
                 f"server {self.name!r}: command {self.command!r} was not found or is not executable "
                 f"(looked in {'the given path' if os.sep in self.command else 'PATH'}). "
-                "Install it, or correct the entry in mcp.json."
+                "Install it, or correct its entry in the MCP configuration."
             )
         return found
 

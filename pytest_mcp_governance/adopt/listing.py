@@ -18,7 +18,8 @@ from pytest_mcp_governance.errors import ConfigurationError, GovernanceError, Se
 from pytest_mcp_governance.policy.detectors import mask
 from pytest_mcp_governance.session.server import ServerProcess, ServerSpec
 from pytest_mcp_governance.session.strict import parse
-from pytest_mcp_governance.session.wire import FrameTooLong, LineSplitter
+from pytest_mcp_governance.session.unread import Unread
+from pytest_mcp_governance.session.wire import LineSplitter
 
 PATIENCE_S = 120.0  # npx and uvx install a server before they start it
 PROTOCOL = "2025-11-25"
@@ -265,8 +266,8 @@ class _Conversation:
             chunk = await self._process.read()
             if not chunk:
                 raise _Ended
-            try:
-                self._lines += self._splitter.feed(chunk)
-            except FrameTooLong:
-                raise _Answer("a message of it is longer than 64 MiB") from None
+            for line in self._splitter.feed(chunk):
+                if isinstance(line, Unread):
+                    raise _Answer("a message of it is longer than 64 MiB")
+                self._lines.append(line)
         return self._lines.pop(0)

@@ -11,7 +11,7 @@ STATES = ("reached", "blocked", "unproven")
 _MODES = ("enforce", "observe")
 _TYPES = frozenset(
     {"open", "segment", "selection", "test", "policy", "context", "session", "msg", "io", "decision", "access"}
-    | {"approval", "finding", "blob", "gap", "checkpoint", "close"}
+    | {"approval", "definition", "finding", "blob", "gap", "checkpoint", "close"}
 )
 Attempt = tuple[str, int]
 

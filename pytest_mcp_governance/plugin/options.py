@@ -30,6 +30,8 @@ DEFAULT_POLICY = "governance.policy.yaml"
 DEFAULT_SERVERS = "mcp.json"
 DEFAULT_REPORT = "governance-report.html"
 MAX_KEEP_DAYS = 36_500
+MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES = 64 << 10, 1 << 30
+_POWERS = {"KiB": 10, "MiB": 20, "GiB": 30}
 
 _CHOICES = {
     "mode": ("enforce", "observe"),
@@ -56,6 +58,8 @@ _HELP = {
     f"(default: {DEFAULT_APPROVED} at rootdir)",
     "keep_days": "how many days after its end the evidence is to be kept; the date is signed and told, and nothing is "
     "deleted by it (default: no date)",
+    "max_message": "longest MCP message that is passed on; a longer one is refused, and whoever waits for it is told "
+    "(default: 64MiB)",
     "github": "auto: in a GitHub job, annotate findings and append the run to the job's summary; off: neither "
     "(default: auto)",
     "floor": "policy that every audited test is judged by as well, from outside the change under test: a file, or "
@@ -65,6 +69,7 @@ _HELP = {
 _FROM_OUTSIDE = "FILE|git:REV:PATH"
 _METAVARS = {
     "keep_days": "N",
+    "max_message": "SIZE",
     "shard": "N/TOTAL",
     "group": "ID",
     "floor": _FROM_OUTSIDE,
@@ -96,6 +101,7 @@ class Settings:
     gating: Gating
     approved: Approved | None
     keep_days: int
+    max_message_bytes: int
     github: Literal["auto", "off"]
 
 
@@ -147,6 +153,7 @@ def read_settings(config: pytest.Config) -> Settings:
         gating=gating,
         approved=read_named(given["approved"], config),
         keep_days=_days(given["keep_days"]),
+        max_message_bytes=_size(given["max_message"]),
         github=cast('Literal["auto", "off"]', _choice(given["github"], "github") or "auto"),
     )
 
@@ -214,6 +221,19 @@ def _days(given: Given | None) -> int:
             f"{MAX_KEEP_DAYS}"
         )
     return int(given.value)
+
+
+def _size(given: Given | None) -> int:
+    if given is None:
+        return 64 << 20
+    match = re.fullmatch(r"([1-9][0-9]{0,6})(KiB|MiB|GiB)", given.value)
+    size = int(match[1]) << _POWERS[match[2]] if match else 0
+    if not MIN_MESSAGE_BYTES <= size <= MAX_MESSAGE_BYTES:
+        raise pytest.UsageError(
+            f"mcp-governance: mcp_governance_max_message is {given.value!r}; it must be a size from 64KiB to 1GiB, "
+            "such as 64MiB"
+        )
+    return size
 
 
 def _shard(shard: Given | None, group: Given | None) -> tuple[str | None, str | None]:

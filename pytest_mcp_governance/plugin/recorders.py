@@ -85,6 +85,7 @@ def start(
             baseline=gating.known(),
             today=gating.today,
             keep_days=settings.keep_days,
+            max_message_bytes=settings.max_message_bytes,
             stated=gating.stated() | stated(shard, os.environ) | approved.stated(),
             approved=approved.text,
             approved_source=approved.source,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_mcp_governance.policy.data import BUILTIN_SECRET, Leaves, Touch
+from pytest_mcp_governance.policy.data import BUILTIN_SECRET, Leaves, Touch, carried_uris
 from pytest_mcp_governance.policy.detectors import builtin_secrets
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.masking import Masker
@@ -16,7 +16,7 @@ from pytest_mcp_governance.policy.ruling import Ruling, Source, status_of
 from pytest_mcp_governance.policy.subjects import Subject
 from pytest_mcp_governance.policy.verdicts import Access
 
-_ACCESSING = ("tools/call", "resources/read")
+_ACCESSING = ("tools/call", "resources/read", "resources/subscribe", "prompts/get", "completion/complete")
 
 
 class Labeller:
@@ -81,6 +81,13 @@ def reference(event: Event, subject: Subject | None) -> list[Access]:
         return [Access(None, None, "unresolved", uri[:200], "uri") for uri in subject.names]
     name = subject.names[0] if subject is not None and subject.names else event.tool or "?"
     return [Access(None, None, "unresolved", f"{event.server}.{name}"[:200], "argument")]
+
+
+def carried(event: Event, known: Sequence[Access]) -> list[Access]:
+    """The resources that a result brings or points to and that no scope has labelled."""
+    told = {access.data for access in known}
+    found = [(how, uri[:200]) for how, uri in carried_uris(event.result)]
+    return [Access(None, None, "unresolved", uri, how) for how, uri in dict.fromkeys(found) if uri not in told]
 
 
 def _out(access: Access) -> Access:

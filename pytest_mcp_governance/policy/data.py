@@ -29,7 +29,7 @@ ScopeClass = Literal["secret", "pii", "untrusted"]
 BUILTIN_SECRET = "builtin.secret"
 MAX_DEPTH = 100
 MAX_VALUES = 1_000_000
-MAX_CHARS = 64 * 1024 * 1024  # as long as a message may be on the wire
+MAX_CHARS = 1024 * 1024 * 1024  # as long as the longest message that can be let through
 _MAX_PATH = 4096  # PATH_MAX: what is longer is content that begins with a slash
 _MAX_SCHEME = 100
 _BLANKS = "".join(chr(code) for code in range(33))  # browsers strip these, and drop the others anywhere
@@ -232,20 +232,25 @@ def result_documents(result: object) -> list[object]:
     return documents
 
 
-def embedded_uris(result: object) -> list[tuple[str, str]]:
-    """The URIs of resources whose contents a result carries."""
+def carried_uris(result: object) -> list[tuple[Literal["embedded", "link"], str]]:
+    """The URIs of resources in a result: those whose contents it carries, and those that it only points to."""
     if not isinstance(result, dict):
         return []
     holders: list[object] = []
     for name in ("contents", "content"):
         parts = result.get(name)
         holders.extend(parts if isinstance(parts, list) else [])
-    found: list[tuple[str, str]] = []
+    messages = result.get("messages")  # of a prompt
+    holders.extend(m.get("content") for m in (messages if isinstance(messages, list) else []) if isinstance(m, dict))
+    found: list[tuple[Literal["embedded", "link"], str]] = []
     for part in holders:
-        inner = part.get("resource", part) if isinstance(part, dict) and part.get("type") != "resource_link" else None
+        if not isinstance(part, dict):
+            continue
+        link = part.get("type") == "resource_link"
+        inner = part if link else part.get("resource", part)
         uri = inner.get("uri") if isinstance(inner, dict) else None
         if isinstance(uri, str):
-            found.append(("uri", uri))
+            found.append(("link" if link else "embedded", uri))
     return found
 
 

@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import date
 from typing import Literal
 
-from pytest_mcp_governance.policy.accesses import Labeller, asks_for_data, reference
+from pytest_mcp_governance.policy.accesses import Labeller, asks_for_data, carried, reference
 from pytest_mcp_governance.policy.data import Leaves, Touch, collect
 from pytest_mcp_governance.policy.detectors import TooMuch
 from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.policy.later import brought, call_behind
 from pytest_mcp_governance.policy.masking import Masker
 from pytest_mcp_governance.policy.model import Policy
 from pytest_mcp_governance.policy.places import Paths, Resolver
@@ -29,6 +30,7 @@ from pytest_mcp_governance.policy.verdicts import (
     MALFORMED,
     NOT_JUDGED,
     PROTOCOL,
+    TOO_LONG,
     UNKNOWN_AGENT,
     Access,
     Decision,
@@ -114,6 +116,13 @@ class Judge:
             event: the message.
             request: the request that a result or error answers, None where nothing asked for it.
         """
+        if TOO_LONG in event.problems:
+            # Nobody has read it, so that no mode and no missing policy lets it through.
+            refused = Decision(
+                "deny", MALFORMED, TOO_LONG, "the message is longer than the limit", "replace" if request else "block"
+            )
+            self._account.note(event, refused, None)
+            return refused
         subject: Subject | None = None
         self._paths.begin()
         try:
@@ -175,6 +184,10 @@ class Judge:
         """A connection without an agent's token was refused, as `ref` records."""
         self._account.stranger(ref)
 
+    def tool_changed(self, event: Event, tool: str, members: Sequence[str], reached: bool) -> None:
+        """A listing defines `tool` otherwise than before in this run: in which members, and was it passed on."""
+        self._account.tool_changed(event, tool, members, reached)
+
     def standing(self) -> tuple[Finding, ...]:
         """The findings as they stand now."""
         return self._account.findings(final=False)
@@ -200,6 +213,10 @@ class Judge:
                 return replace(decision, effect="replace")
         elif asks_for_data(event) and not any(access.how != "detected" for access in decision.accesses):
             return replace(decision, accesses=(*decision.accesses, *reference(event, subject)))
+        elif subject is not None and subject.kind in _JUDGED_KINDS and event.kind in ("result", "notification"):
+            named = [access for access in carried(brought(event, request), decision.accesses)
+                     if access.data not in (name[:200] for name in subject.names)]  # fmt: skip
+            return replace(decision, accesses=(*decision.accesses, *named)) if named else decision
         return decision
 
     def _block(self, ref: str) -> None:
@@ -241,6 +258,9 @@ class Judge:
                 return self._refuse(event, ruling, self._labeller.labels(event, leaves, secret))
             judge = self._judge_request if event.kind == "request" else self._judge_answer
             return judge(event, request, subject, leaves, secret)
+        if subject.kind == "task" and not event.agent:
+            ruling = Ruling(False, UNKNOWN_AGENT, "agent", "the connection carries no agent's token")
+            return self._refuse(event, ruling, self._labeller.labels(event, leaves, secret))
         return self._protocol(event, subject, self._labeller.labels(event, leaves, secret))
 
     def _plain_decision(self, event: Event, subject: Subject, agent: str) -> Decision | None:
@@ -271,14 +291,16 @@ class Judge:
     def _judge_answer(
         self, event: Event, request: Event | None, subject: Subject, leaves: Leaves, secret: Touch | None
     ) -> Decision:
-        assert request is not None  # subject_of calls an answer to nothing unsolicited
-        permits = self._permits.pop(request.ref, None)
-        if permits is None:  # plain, or made before this judge
-            asked = collect(_payload(request))
-            made = [source.request(subject, request, asked, self._paths, None) for source in self._sources]
+        call = event.origin if request is None else call_behind(request)
+        assert call is not None  # subject_of calls an answer to nothing unsolicited, and a task of nothing unknown
+        permits = self._permits.pop(call.ref, None)
+        if permits is None:  # plain, made before this judge, or answered before with a task
+            asked = collect(_payload(call))
+            made = [source.request(subject, call, asked, self._paths, None) for source in self._sources]
             permits = tuple(Permit.by(ruling) for ruling in made)
+        result = brought(event, request)
         rulings = [
-            source.answer(subject, event, leaves, self._paths, secret, permit)
+            source.answer(subject, result, leaves, self._paths, secret, permit)
             for source, permit in zip(self._sources, permits, strict=True)
         ]
         refused = _primary(rulings)
@@ -313,10 +335,13 @@ class Judge:
         if subject.kind == "unknown" and not answers:
             ruling = Ruling(False, DEFAULT_DENY, "unknown-method", "the policy does not know this method")
             return self._refuse(event, ruling, accesses)
+        if subject.kind == "unknown-task" and not answers:
+            reason = "no call that this agent made in this test has made the task"
+            return self._refuse(event, Ruling(False, DEFAULT_DENY, "unknown-task", reason), accesses)
         if subject.kind == "unsolicited":
             ruling = Ruling(False, PROTOCOL, "unsolicited", "an answer that nothing asked for")
             return self._refuse(event, ruling, accesses)
-        return self._allow(Ruling(True, PROTOCOL, "lifecycle"), accesses)
+        return self._allow(Ruling(True, PROTOCOL, "task" if subject.kind == "task" else "lifecycle"), accesses)
 
     def _allow(self, ruling: Ruling, accesses: tuple[Access, ...]) -> Decision:
         return Decision(

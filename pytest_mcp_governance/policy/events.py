@@ -27,6 +27,7 @@ class Event:
         tool: the tool of a `tools/call` or of its answer.
         params, result, error: the parsed members, None where absent.
         problems: codes of what the strict parse refused; empty for a sound message.
+        origin: for a message about a task, the request that made it; None where the recorder knows no such task.
     """
 
     ref: str
@@ -41,3 +42,4 @@ class Event:
     result: object = field(default=None, repr=False)
     error: object = field(default=None, repr=False)
     problems: tuple[str, ...] = ()
+    origin: Event | None = field(default=None, repr=False)

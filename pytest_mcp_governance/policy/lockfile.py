@@ -180,6 +180,11 @@ def compare(before: Lock, after: Lock) -> tuple[Difference, ...]:
     return tuple(found)
 
 
+def changed_members(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[str, ...]:
+    """The paths of the smallest members in which two definitions differ; hostile until they are escaped."""
+    return tuple(path for path, _, _ in _changes(old, new, ""))
+
+
 class _Refused(ConfigurationError):
     def __init__(self, name: str, message: str, line: int = 0) -> None:
         place = f"{name}:{line}" if line else name

@@ -15,8 +15,8 @@ from pytest_mcp_governance.policy.data import (
     Leaves,
     ScopeMap,
     Touch,
+    carried_uris,
     collect,
-    embedded_uris,
     leaf_values,
     outside,
     result_documents,
@@ -141,7 +141,7 @@ class Source:
             touches += tuple(Touch(t.scope, t.scope_class, t.data, "result", True, carried) for t in request.sensitive)
         denied: Ruling | None = None
         for rule in request.passing:
-            clause = "data.out" if any(status_of(t, rule) == "out" for t in touches) else ""
+            clause = "data.out" if any(_breaks(t, rule) for t in touches) else ""
             dark = rule.unresolved_denied and not request.resolved and not _resolved(touches)
             if not clause and dark and not _failed(event):
                 clause = "data.unresolved"
@@ -258,8 +258,10 @@ class Source:
         if event.kind == "error":
             return self._labelled([], leaves, _reference(subject, event), secret)
         asked = set(subject.names)
-        embedded = [(key, uri) for key, uri in embedded_uris(event.result) if uri not in asked]
-        found = self.scopes.places(embedded, paths, "uri")
+        found: list[Touch] = []
+        for how, uri in carried_uris(event.result):
+            if uri not in asked:
+                found += self.scopes.places([("uri", uri)], paths, how)
         if subject.kind == "tool":
             found += self.scopes.results(event.server, subject.names[0], event.result)
         return self._labelled(found, leaves, _reference(subject, event), secret)
@@ -284,9 +286,14 @@ def status_of(touch: Touch, rule: Rule | None) -> Status:
     return "out"
 
 
+def _breaks(touch: Touch, rule: Rule) -> bool:
+    """Whether a touch is outside a rule's data limit; a link points to data and brings none."""
+    return touch.how != "link" and status_of(touch, rule) == "out"
+
+
 def _resolved(touches: Iterable[Touch]) -> bool:
     """Whether some scope is known and nothing is left in the dark."""
-    placed = [touch for touch in touches if touch.how != "detected"]
+    placed = [touch for touch in touches if touch.how not in ("detected", "link")]
     return bool(placed) and all(touch.scope is not None for touch in placed)
 
 
@@ -319,7 +326,7 @@ def _data_reason(touches: Iterable[Touch], rule: Rule, clause: str) -> str:
     allowed = ", ".join(sorted(rule.data or ())) or "none"
     if clause == "data.unresolved":
         return f"nobody can tell which data it touches; the rule allows {allowed} only"
-    outside = [_named(touch) for touch in touches if status_of(touch, rule) == "out"]
+    outside = [_named(touch) for touch in touches if _breaks(touch, rule)]
     return f"it touches {', '.join(dict.fromkeys(outside))}; the rule allows {allowed}"
 
 

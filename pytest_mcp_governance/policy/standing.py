@@ -24,6 +24,7 @@ from pytest_mcp_governance.policy.verdicts import (
     EXPECTED_DENIAL_MISSING,
     NO_CALLS,
     RESERVED_RULES,
+    TOOL_CHANGED,
     UNKNOWN_AGENT,
     Decision,
     Finding,
@@ -35,6 +36,7 @@ from pytest_mcp_governance.policy.verdicts import (
 MOST_STRANGERS = 20  # findings of refused connections in one test; the records have all of them
 _MOST_NAMES = 10
 _MAX_NAME = 100
+_MOST_CHANGED = 1000  # findings on changed definitions; a server may change them without end
 _IDLE_OK = "If that is meant: gateway(…, idle_ok=True)."
 _NO_GATEWAY = "If that is meant: drop the fixture mcp_audit; else give the agent mcp_audit.gateway(…)."
 
@@ -98,6 +100,7 @@ class Account:
         self._gateways: dict[str, _Gateway] = {}
         self._strangers: dict[str, Event] = {}
         self._refused_strangers: list[Finding] = []
+        self._changed: list[Finding] = []
 
     def note(self, event: Event, decision: Decision, subject: Subject | None) -> None:
         """Take a decision into account."""
@@ -111,6 +114,20 @@ class Account:
             self._calls.append(_Call(event, subject.names[0], subject.arguments or {}, refusal))
         if not event.agent:
             self._strangers.setdefault(event.conn, event)
+
+    def tool_changed(self, event: Event, tool: str, members: Sequence[str], reached: bool) -> None:
+        """A tool is defined otherwise than before: what a model was told, and maybe approved, holds no longer."""
+        named = ", ".join(self._masker.text(member)[:_MAX_NAME] for member in members[:_MOST_NAMES])
+        more = f" and {len(members) - _MOST_NAMES} more" if len(members) > _MOST_NAMES else ""
+        reason = f"the server changed the tool's definition during the run: {named or 'its text'}{more}"
+        if len(self._changed) >= _MOST_CHANGED:
+            return
+        self._changed.append(
+            Finding(
+                "reached" if reached else "blocked", self._mode or "observe", TOOL_CHANGED, "definition", reason,
+                refs=(event.ref,), agent=event.agent, server=event.server, tool=tool,
+            )
+        )  # fmt: skip
 
     def recorded(self, event: Event, ref: str) -> Finding | None:
         """The decision's record is `ref`; the finding that it makes where it is not kept until the end."""
@@ -170,6 +187,7 @@ class Account:
         found = [self._refused(refusal) for refusal in self._refusals]
         found += self._unnamed_agents()
         found += self._refused_strangers
+        found += self._changed
         for requirement in self._requirements.values():
             found += self._judge(requirement)
         found += [self._missing(e) for e in self._expectations if not e.met and (final or not e.open)]

@@ -11,19 +11,28 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_mcp_governance.policy.events import Event
+from pytest_mcp_governance.policy.later import (
+    TASK_METHODS,
+    TASK_NOTIFICATIONS,
+    brought,
+    call_behind,
+    is_status,
+    task_named,
+)
 
 SubjectKind = Literal[
-    "protocol", "tool", "resource", "prompt", "sampling", "elicitation", "roots", "unknown", "unsolicited"
-]
+    "protocol", "tool", "resource", "prompt", "sampling", "elicitation", "roots", "task", "unknown", "unknown-task",
+    "unsolicited",
+]  # fmt: skip
 
 _ALWAYS: Mapping[tuple[str, str], frozenset[str]] = {
     ("c2s", "request"): frozenset(
         {
             "initialize", "ping", "server/discover", "tools/list", "resources/list", "resources/templates/list",
-            "prompts/list", "logging/setLevel",
+            "prompts/list", "tasks/list", "logging/setLevel",
         }
     ),
-    ("s2c", "request"): frozenset({"ping", "roots/list"}),
+    ("s2c", "request"): frozenset({"ping", "roots/list", "tasks/list"}),
     ("c2s", "notification"): frozenset(
         f"notifications/{name}" for name in ("initialized", "cancelled", "progress", "roots/list_changed")
     ),
@@ -52,7 +61,8 @@ class Subject:
     """What one message is about.
 
     `names` are tool or prompt names, resource URIs or root URIs. `arguments` is None where a rule's `args` do
-    not apply. `asks` are the questions to the agent's side, or the answers to them, that travel inside.
+    not apply. `asks` are the questions to the agent's side, or the answers to them, that travel inside. A "task" is
+    a message about a task that a call of this test made; that call has its own subject.
     """
 
     kind: SubjectKind
@@ -73,14 +83,18 @@ def subject_of(event: Event, request: Event | None) -> Subject:
     if event.kind == "error":
         if request is None or event.direction == "c2s" or request.direction == "s2c" or request.kind != "request":
             return PROTOCOL_SUBJECT
-        return subject_of(request, None)
+        return subject_of(call_behind(request), None)
     if event.kind == "result":
         return _answer(event, request)
     method = event.method
+    if method in TASK_NOTIFICATIONS and event.kind == "notification":
+        return _task_notification(event)
     if method in _ALWAYS.get((event.direction, event.kind), ()):
         return PROTOCOL_SUBJECT
     if event.kind != "request" or method is None:
         return Subject("unknown")
+    if method in TASK_METHODS:
+        return _task(event)
     if event.direction == "s2c":
         kind = _ASKED.get(method)
         return Subject(kind) if kind else Subject("unknown")
@@ -113,6 +127,23 @@ def _request(event: Event, method: str) -> Subject:
     return Subject("unknown")
 
 
+def _task(event: Event) -> Subject:
+    params = _object(event.params, "params")
+    _name(params.get("taskId"), "the task's id")
+    # Only the call that made a task says what may be done with it: without it nothing is allowed.
+    return Subject("task", asks=_responses(params)) if event.origin is not None else Subject("unknown-task")
+
+
+def _task_notification(event: Event) -> Subject:
+    if is_status(event.params):
+        return PROTOCOL_SUBJECT
+    _name(task_named(event.params), "the task's id")
+    if event.origin is None:
+        return Subject("unknown-task")
+    call = subject_of(event.origin, None)
+    return Subject(call.kind, call.names, call.arguments, _requests(event.params))
+
+
 def _completion(params: Mapping[str, object]) -> Subject:
     ref = _object(params.get("ref"), "ref")
     if ref.get("type") == "ref/prompt":
@@ -137,13 +168,19 @@ def _answer(event: Event, request: Event | None) -> Subject:
         return Subject("unsolicited")
     if request.kind != "request":
         return PROTOCOL_SUBJECT  # a malformed request, which was flagged when it came
+    call = call_behind(request)
+    if call.method in TASK_METHODS:
+        return Subject("unknown-task")
     if event.direction == "c2s":
-        kind = _ASKED.get(request.method or "")
+        kind = _ASKED.get(call.method or "")
         if kind == "roots":
             return _roots(_object(event.result, "result"))
         return Subject(kind) if kind else PROTOCOL_SUBJECT
-    asked = subject_of(request, None)
+    asked = subject_of(call, None)
     inner = _requests(event.result)
+    result = brought(event, request).result
+    if result is not event.result:
+        inner += _requests(result)
     return Subject(asked.kind, asked.names, asked.arguments, inner) if inner else asked
 
 

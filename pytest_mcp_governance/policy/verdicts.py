@@ -16,7 +16,7 @@ Verdict = Literal["allow", "deny", "approve", "observe"]
 Effect = Literal["forward", "block", "replace"]
 State = Literal["reached", "blocked", "unproven"]
 Status = Literal["in", "out", "unresolved"]
-How = Literal["uri", "argument", "result", "detected"]
+How = Literal["uri", "argument", "result", "embedded", "link", "detected"]
 
 PROTOCOL = "PROTOCOL"
 DEFAULT_DENY = "DEFAULT-DENY"
@@ -25,11 +25,23 @@ MALFORMED = "MALFORMED"
 ERROR = "ERROR"
 UNKNOWN_AGENT = "UNKNOWN-AGENT"
 NO_CALLS = "NO-CALLS"
+TOO_LONG = "too-long"  # the problem, and the clause, of a message past the limit
+TOOL_CHANGED = "TOOL-CHANGED"
 EXPECTED_DENIAL_MISSING = "EXPECTED-DENIAL-MISSING"
 # Clauses of a message forwarded without a policy that the detectors could not read.
 BLIND = frozenset({"detector-error", "detector-size"})
 RESERVED_RULES = frozenset(
-    {PROTOCOL, DEFAULT_DENY, NOT_JUDGED, MALFORMED, ERROR, UNKNOWN_AGENT, NO_CALLS, EXPECTED_DENIAL_MISSING}
+    {
+        PROTOCOL,
+        DEFAULT_DENY,
+        NOT_JUDGED,
+        MALFORMED,
+        ERROR,
+        UNKNOWN_AGENT,
+        NO_CALLS,
+        TOOL_CHANGED,
+        EXPECTED_DENIAL_MISSING,
+    }
 )
 
 

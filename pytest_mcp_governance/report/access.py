@@ -82,7 +82,8 @@ class Matrix:
 
 
 def matrix(evidence: Evidence, run: RunSummary) -> Matrix:
-    call_of = {m.at.ref: c for c in evidence.calls for m in (c.request, c.answer, c.delivered) if m is not None}
+    about = {c.number: (c.request, c.answer, c.delivered, *c.later) for c in evidence.calls}
+    call_of = {m.at.ref: c for c in evidence.calls for m in about[c.number] if m is not None}
     touched: dict[tuple[str, str], dict[int, Call]] = defaultdict(dict)
     classes: dict[str, str] = {}
     accesses = _resolved_first(evidence.accesses, call_of)

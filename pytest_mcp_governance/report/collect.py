@@ -43,9 +43,6 @@ def collect(reader: Records) -> Evidence:
     return gathered.evidence()
 
 
-_HTTP_STEPS = frozenset({"request", "response", "event", "body", "left", "refused"})
-
-
 @dataclass(slots=True)
 class _Gathered:
     reader: Records
@@ -105,7 +102,7 @@ class _Gathered:
                 self._take_policy(at, record)
             case "session":
                 # The steps of HTTP exchanges are evidence for whoever reads the ledger, and say nothing about a server.
-                if f.string(record, "state") not in _HTTP_STEPS:
+                if f.string(record, "state") in ("opened", "closed"):
                     self.sessions[f.string(record, "server")].append(record)
             case "selection":
                 self.selection = Selection(

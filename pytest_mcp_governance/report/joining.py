@@ -47,7 +47,7 @@ def join(parts: Parts, contexts: Iterable[Context]) -> Joined:
     noteworthy |= {owner.get(d.about, d.about) for d in parts.decisions if d.verdict in ("deny", "observe")}
     requests = [m for m in messages if _is_call(m) or (m.at.ref in noteworthy and not _is_by_server_alone(m))]
     builder = _Calls(parts, decisions, answers, owner, findings, list(contexts))
-    calls = builder.build(requests)
+    calls = _continued(builder.build(requests))
     number_of = {c.request.at.ref: c.number for c in calls}
     named = _named(messages, parts.decisions)
     placed = tuple(
@@ -81,10 +81,14 @@ class _Calls:
                 found[ref].append(finding)
         before: dict[tuple[str, str, int], int] = {}
         calls = []
+        later: dict[str, list[Message]] = defaultdict(list)
+        for message in sorted(self.parts.messages, key=lambda m: m.at.us):
+            later[self.owner[message.at.ref]].append(message)
         for number, request in enumerate(requests, 1):
             ref, line = request.at.ref, (request.agent, request.at.test, request.at.attempt)
             answers = self.answers.get(ref, [])
-            about = [ref, *(m.at.ref for m in answers)]
+            followed = [m for m in later[ref] if m is not request and m not in answers]
+            about = [ref, *(m.at.ref for m in (*answers, *followed))]
             decided = tuple(d for r in about for d in self.decisions[r])
             calls.append(
                 Call(
@@ -99,6 +103,7 @@ class _Calls:
                     findings=tuple(x.number for x in found[ref]),
                     previous=before.get(line, 0),
                     state=_state(found[ref], decided),
+                    later=tuple(followed),
                 )
             )
             before[line] = number
@@ -118,6 +123,12 @@ class _Calls:
             if same and context.agent in (request.agent, "") and context.at.us <= request.at.us:
                 latest[context.kind] = context
         return tuple(sorted(latest.values(), key=lambda c: c.at.us))
+
+
+def _continued(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """The calls, those that bring input which an earlier one asked for with its number."""
+    number_of = {c.request.at.ref: c.number for c in calls}
+    return tuple(replace(c, continues=number_of.get(c.request.about, 0)) if c.request.about else c for c in calls)
 
 
 def _is_call(message: Message) -> bool:
@@ -152,9 +163,12 @@ def _answers(messages: Iterable[Message]) -> Mapping[str, list[Message]]:
 def _owner(messages: Iterable[Message], decisions: Iterable[Decision]) -> Mapping[str, str]:
     """For each message and decision: the request (or lone message) that it belongs to."""
     owner = {m.at.ref: m.at.ref for m in messages}
+    for message in messages:  # in order of time, so that what a message goes back to is placed already
+        if message.about in owner and not message.is_answer and not _is_call(message):
+            owner[message.at.ref] = owner[message.about]
     for ref, answers in _answers(messages).items():
         for answer in answers:
-            owner[answer.at.ref] = ref
+            owner[answer.at.ref] = owner.get(ref, ref)
     for decision in decisions:
         owner[decision.at.ref] = owner.get(decision.about, decision.about)
     return owner

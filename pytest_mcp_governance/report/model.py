@@ -43,6 +43,11 @@ class Message:
     wire: Text
     is_base64: bool
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it answers the message that it is about; any other may go back to one as well."""
+        return bool(self.about) and self.kind in ("result", "error", "invalid")
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -153,12 +158,16 @@ class Finding:
     @property
     def is_by_server(self) -> bool:
         """It is about what a server sent of its own accord, not about a call of an agent."""
-        return self.about is not None and self.about.direction == "s2c" and not self.about.about
+        return self.about is not None and self.about.direction == "s2c" and not self.about.is_answer
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request with everything that was recorded about it."""
+    """A request with everything that was recorded about it.
+
+    `continues` is the number of the call whose answer asked for the input that this one brings, 0 for none. `later` are
+    the messages about it besides its answer: its task, its progress, its cancellation.
+    """
 
     number: int
     request: Message
@@ -171,6 +180,8 @@ class Call:
     findings: tuple[int, ...]
     previous: int
     state: str
+    continues: int = 0
+    later: tuple[Message, ...] = ()
 
     @property
     def decision(self) -> Decision | None:

@@ -34,6 +34,7 @@ from .timeline import timeline
 
 MARKER = b"<!--mcp-governance-evidence-v1-->"
 MAX_PROTOCOL_ROWS = 1_000
+MAX_LATER = 50
 MAX_OUTPUT_ROWS = 200
 MAX_DIFFERENCES = 500
 TEXT_BUDGET = 24 * 1024 * 1024  # of requests, answers and wire text; later calls show their record's number
@@ -104,6 +105,7 @@ def _context(evidence: Evidence, reader: Records, facts: RunFacts, group: GroupF
         "incomplete": caveats.incomplete_reasons(run, evidence, facts),
         "opened": _opened(reader.open) if group is None else _opened_by_all(group),
         "max_protocol_rows": MAX_PROTOCOL_ROWS,
+        "max_later": MAX_LATER,
         "max_output_rows": MAX_OUTPUT_ROWS,
         "MOST_ON_PAGE": since.MOST_ON_PAGE,
         "MAX_ITEMS": MAX_DIFFERENCES,

@@ -63,7 +63,7 @@ RULES = {
     "EXPECTED-DENIAL-MISSING": "A test expected a denial that did not happen.",
 }
 DETAILS = {"nearest": "Nearest allowed", "waiver": "Waiver"}
-HOW = {"detected": "detection"}
+HOW = {"detected": "detection", "embedded": "what came with the result", "link": "a link in the result"}
 OUTCOMES = {
     "passed": "ok",
     "failed": "bad",
@@ -115,8 +115,12 @@ def finding_sentence(finding: Finding) -> str:
     about = finding.about
     if about is None and not finding.refs:
         return _about_the_test(finding)
+    if finding.rule == "TOOL-CHANGED":
+        tool, server = tool_name("", finding.tool), finding.server or "a server"
+        told = "kept from the agent" if finding.state == "blocked" else "told to the agent"
+        return f"Server {server} changed its definition of the tool {tool} during the run, and the new one was {told}."
     if about is not None and about.direction == "s2c" and finding.state != "unproven":
-        return _about_an_answer(finding) if about.about else _about_a_server(finding, about)
+        return _about_an_answer(finding) if about.is_answer else _about_a_server(finding, about)
     who, tool = finding.agent or "An unknown sender", tool_name(finding.server, finding.tool)
     if finding.state == "unproven":
         about_tool = f" on {tool}" if tool else ""
@@ -174,7 +178,7 @@ def _about_a_server(finding: Finding, message: Message) -> str:
     elif message.kind == "invalid":
         did = f"sent a message that is not valid MCP ({joined(list(message.problems)) or 'malformed'})"
     elif message.kind == "request":
-        did = f"asked {finding.agent or 'an unknown agent'} for {_named(message.method)}"
+        did = _asked(finding.agent or "an unknown agent", message.method)
     elif message.kind == "notification":
         did = f"sent the notification {_named(message.method)}"
     else:
@@ -201,14 +205,37 @@ def call_sentence(call: Call) -> str:
     request = call.request
     who = request.agent or "An unknown sender"
     if request.direction == "s2c":
-        did = f"{request.server or 'A server'} asked {who} for {_named(request.method)}"
+        did = f"{request.server or 'A server'} {_asked(who, request.method)}"
     elif request.method == "tools/call":
         did = f"{who} called {tool_name(request.server, request.tool)}"
     elif request.kind == "invalid":
         did = f"{who} sent {request.server or 'a server'} a message that is not valid"
     else:
         did = f"{who} sent {_named(request.method)} to {request.server or 'a server'}"
-    return f"{did}. {_what_became(call)}"
+    return f"{did}. {_what_became(call)}{_what_followed(call)}"
+
+
+def _asked(who: str, method: Text) -> str:
+    """What a server wants of the agent's side, in words; the method stands behind them."""
+    named = _named(method)
+    wanted = {
+        "sampling/createMessage": f"asked the model of {who} for a text",
+        "elicitation/create": f"asked the user behind {who} for input",
+        "roots/list": f"asked {who} which folders it works in",
+    }
+    return f"{wanted[named]} ({named})" if named in wanted else f"asked {who} for {named}"
+
+
+def _what_followed(call: Call) -> str:
+    methods = [m.method for m in call.later if isinstance(m.method, str)]
+    told = ""
+    if call.continues:
+        told += f" It brings the input that call {call.continues} asked for."
+    if any(method.startswith(("tasks/", "notifications/tasks")) for method in methods):
+        told += " It became a task, and what the task brought later is part of this call."
+    if "notifications/cancelled" in methods:
+        told += " It was cancelled."
+    return told
 
 
 def _named(method: Text) -> str:
@@ -216,22 +243,23 @@ def _named(method: Text) -> str:
 
 
 def _what_became(call: Call) -> str:
+    receiver, sender = ("agent", "server") if call.request.direction == "s2c" else ("server", "agent")
     decision = call.decision
     if decision is not None and decision.verdict == "deny" and decision.effect != "forward":
         asked = ", as the test expected" if call.state.startswith("expected") else ""
-        return f"Rule {decision.rule} stopped it before it reached the server{asked}."
+        return f"Rule {decision.rule} stopped it before it reached the {receiver}{asked}."
     replaced = next((d for d in call.decisions if d.effect == "replace"), None)
     if replaced is not None:
-        return f"The server answered, and rule {replaced.rule} kept the answer from the agent."
+        return f"The {receiver} answered, and rule {replaced.rule} kept the answer from the {sender}."
     took = "" if call.duration_ms is None else f" after {milliseconds(call.duration_ms)}"
     if call.answer is None:
         end = "No answer was recorded."
     elif call.answer.kind == "invalid":
-        end = f"The server answered with a message that is not valid{took}."
+        end = f"The {receiver} answered with a message that is not valid{took}."
     elif call.answer.kind == "error":
-        end = f"The server answered with an error{took}."
+        end = f"The {receiver} answered with an error{took}."
     else:
-        end = f"The server answered{took}."
+        end = f"The {receiver} answered{took}."
     return f"{_permitted(call)} {end}"
 
 
@@ -256,6 +284,12 @@ def call_label(call: Call) -> str:
     if request.kind == "invalid":
         return f"{request.server}: invalid message" if request.server else "invalid message"
     return f"{request.server}: {_named(request.method)}" if request.server else _named(request.method)
+
+
+def message_label(message: Message) -> str:
+    """What a message is, in a list of messages."""
+    kind = {"request": "", "notification": ""}.get(message.kind, f" {message.kind}")
+    return f"{_named(message.method)}{kind}"
 
 
 def milliseconds(duration: float) -> str:

@@ -32,7 +32,10 @@ def refusal(message: Message, text: str) -> bytes | None:
 
 def replacement(request: Request, text: str) -> bytes:
     """What the asking side gets in the place of a withheld answer to its `request`."""
-    return _refuse(request.event.method or "", request.id, text)
+    event = request.event
+    # A task's result is that of the call that made it, and reaches the model like one.
+    behind = event.origin if event.method == "tasks/result" and event.origin is not None else event
+    return _refuse(behind.method or "", request.id, text)
 
 
 def failure(request: Request, text: str) -> bytes:

@@ -8,12 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pytest_mcp_governance.errors import GovernanceError
 from pytest_mcp_governance.policy.engine import Decision
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.session import answers
 from pytest_mcp_governance.session.screens import Screens
 from pytest_mcp_governance.session.scribe import Connection, Scribe
 from pytest_mcp_governance.session.trial import Call, Trial
+from pytest_mcp_governance.session.unread import Unread, in_units
 from pytest_mcp_governance.session.wire import Direction, Exchange, Message, Request, opposite
 
 Send = Callable[[bytes, Direction], Awaitable[None]]
@@ -50,7 +52,7 @@ class Conversation:
 
     async def receive(
         self,
-        raw: bytes,
+        raw: bytes | Unread,
         direction: Direction,
         send: Send,
         *,
@@ -61,7 +63,8 @@ class Conversation:
         """Take one message: record it, judge it, and pass it on or refuse it.
 
         Args:
-            raw: the message as it came, without the framing of its transport.
+            raw: the message as it came, without the framing of its transport; or what is known of one that is longer
+                than the limit, which is refused in every mode.
             direction: "c2s" from the agent, "s2c" from the server.
             send: how the transport takes bytes to the agent ("s2c") or to the server ("c2s"); it gets `raw` itself,
                 or what the recorder says in its place or in answer to it.
@@ -71,36 +74,51 @@ class Conversation:
 
         Raises:
             LedgerWriteError: it could not be recorded, and was not passed on.
+            GovernanceError: it is too long, and nobody can be told, because it does not show whom it answers.
         """
         async with self._trial.turnstile:
             said, towards = await self._take(raw, direction, problems, exchange or self.exchange, at)
         if said is not None:
             await send(said, towards)
+        elif isinstance(raw, Unread) and not (raw.names()[1] or "").startswith("notifications/"):
+            raise GovernanceError(
+                f"server {self.connection.server!r}, {direction}: a message of {raw.size} bytes is longer than "
+                f"{in_units(self._trial.max_message_bytes)} and does not show whom it answers; the connection is "
+                "closed. --mcp-governance-max-message sets the limit."
+            )
 
     async def _take(
         self,
-        raw: bytes,
+        raw: bytes | Unread,
         direction: Direction,
         problems: Sequence[str],
         exchange: Exchange,
         at: Mapping[str, object] | None,
     ) -> tuple[bytes | None, Direction]:
         """Record and judge a message; return what is to be said now, if anything, and to whom."""
-        message = exchange.classify(raw, direction, problems)
+        connection, threads = self.connection, self._trial.threads
+        whose = {"conn": connection.id, "server": connection.server, "agent": connection.agent}
+        if isinstance(raw, Unread):
+            message = exchange.unread(raw, direction)
+        else:
+            message = threads.follow(exchange.classify(raw, direction, problems), **whose)
         ref = self.scribe.message(message, at)
-        connection = self.connection
-        event = message.event(ref, conn=connection.id, server=connection.server, agent=connection.agent)
+        event = message.event(ref, **whose)
         asked = message.request.event if message.request else None
         decision = self._trial.decide(event, asked)
         self.scribe.learn(message)
+        if message.method == "tools/list" and event.kind == "result":
+            self.scribe.definitions(event, decision.effect == "forward")
         self._note_call(message, event, decision)
         if message.request is not None:
             await self._answered(message, ref, exchange)
-        if self.screens is not None and message.tool is not None and message.parsed.kind == "request":
+        if self.screens is not None and message.method == "tools/call" and message.parsed.kind == "request":
             await self.screens.before(self._trial, ref, connection.agent)
-        if decision.effect != "forward":
+        if decision.effect != "forward" or isinstance(raw, Unread):
             return self._refused(message, ref, decision)
         request = exchange.asked(message, ref, event)
+        exchange.passed_on(message)
+        threads.passed_on(message, **whose)
         if request is not None:
             self._under_way[ref] = _UnderWay(request, exchange, message, decision, time.monotonic_ns())
         return raw, direction
@@ -157,13 +175,15 @@ class Conversation:
         self.scribe.images(message, ref)
 
     def _refused(self, message: Message, ref: str, decision: Decision) -> tuple[bytes | None, Direction]:
-        text = _explain(decision)
-        if message.request is not None:
-            answer: bytes | None = answers.replacement(message.request, text)
-            towards = message.direction
+        towards = message.direction if message.request is not None else opposite(message.direction)
+        # The reason may quote what was kept from the server, such as a root.
+        text = _explain(decision) if towards == "s2c" else f"Denied by governance rule {decision.rule}"
+        if message.request is not None and message.unread is not None:
+            answer: bytes | None = answers.failure(message.request, text)
+        elif message.request is not None:
+            answer = answers.replacement(message.request, text)
         else:
             answer = answers.refusal(message, text)
-            towards = opposite(message.direction)
         if answer is not None:
             self.scribe.synthesised(answer, towards, method=message.method, tool=message.tool, ref=ref)
         return answer, towards

@@ -105,7 +105,8 @@ class SocketUpstream:
             if not chunk:
                 self._end()
                 return b""
-            messages = [line for line in self._splitter.feed(chunk) if not self._is_aside(line)]
+            lines = [line for line in self._splitter.feed(chunk) if isinstance(line, bytes)]  # none is too long
+            messages = [line for line in lines if not self._is_aside(line)]
             if messages:
                 return b"\n".join(messages) + b"\n"
 

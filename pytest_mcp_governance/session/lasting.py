@@ -10,6 +10,7 @@ from pytest_mcp_governance.evidence.ledger import Segment
 from pytest_mcp_governance.policy.engine import Decision, Judge
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.known import Baseline
+from pytest_mcp_governance.session.definitions import Definitions
 from pytest_mcp_governance.session.trial import Call, Trial
 from pytest_mcp_governance.session.turnstile import Turnstile
 
@@ -28,6 +29,7 @@ class SessionTrial(Trial):
         baseline: the findings that the suite knows of.
         turnstile: what every message goes through; the same for all attempts of a recorder.
         secrets: values that are shown nowhere.
+        definitions: the tool definitions that this recorder has seen.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class SessionTrial(Trial):
         turnstile: Turnstile | None = None,
         *,
         secrets: Set[str] = frozenset(),
+        definitions: Definitions | None = None,
     ) -> None:
-        super().__init__(segment, judge, test, baseline, turnstile, secrets=secrets)
+        super().__init__(segment, judge, test, baseline, turnstile, secrets=secrets, definitions=definitions)
         self.late: list[tuple[str, dict[str, object]]] = []
         self._running = running
         self._asked: OrderedDict[str, Trial] = OrderedDict()  # by the ref of a request that waits for its answer
@@ -86,7 +89,7 @@ class SessionTrial(Trial):
         _keep(self._recent, ref, trial, _RECENT)
         if fields.get("kind") == "request" and fields.get("origin") == "received":
             _keep(self._asked, ref, trial, _WAITING)
-        else:  # an answer, by the other side or by the recorder
+        elif fields.get("kind") != "notification":  # an answer, by the other side or by the recorder
             self._asked.pop(str(fields.get("ref")), None)
 
 

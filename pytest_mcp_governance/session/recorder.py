@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -21,6 +21,7 @@ from pytest_mcp_governance.evidence.ledger import Committed, Segment
 from pytest_mcp_governance.policy.engine import Finding, Judge
 from pytest_mcp_governance.policy.loader import load_policy
 from pytest_mcp_governance.policy.standing import MOST_STRANGERS, refused_stranger
+from pytest_mcp_governance.session.definitions import Definitions
 from pytest_mcp_governance.session.desk import MainDesk
 from pytest_mcp_governance.session.gateways import Gateway, Gateways
 from pytest_mcp_governance.session.http_front import HttpFront
@@ -58,7 +59,7 @@ class RecorderService:
         self._folder = Path(tempfile.mkdtemp(prefix="mcpg-", dir="/tmp" if os.path.isdir("/tmp") else None))
         self._socket = str(self._folder / "s")
         self._token = secrets.token_urlsafe(24)
-        self._front = HttpFront(self._turned_away, self._learn)
+        self._front = HttpFront(self._turned_away)
         self._gateways = Gateways(self._folder, self._socket, config.rootdir, self._front)
         self._resolver = FileResolver(config.rootdir)
         self._secrets = set(config.env_secrets)
@@ -71,6 +72,7 @@ class RecorderService:
         self._strangers = 0
         self._expectations: list[tuple[Trial, int]] = []
         self._baseline = config.known()
+        self._definitions = Definitions()
         self._done = asyncio.Event()
         self._owner = os.getppid()
 
@@ -179,14 +181,9 @@ class RecorderService:
     async def _op_start_test(self, arguments: Mapping[str, object]) -> object:
         def made(segment: Segment, judge: Judge, test: tuple[str, int]) -> Trial:
             return Trial(
-                segment,
-                judge,
-                test,
-                self._baseline,
-                self._turnstile,
-                secrets=self._secrets,
-                keeps=not self._config.stays,
-            )
+                segment, judge, test, self._baseline, self._turnstile,
+                secrets=self._secrets, keeps=not self._config.stays, definitions=self._definitions,
+            )  # fmt: skip
 
         self._begun = arguments
         self._trial, reply = self._begin(arguments, made)
@@ -196,8 +193,9 @@ class RecorderService:
     async def _op_start_session(self, arguments: Mapping[str, object]) -> object:
         def made(segment: Segment, judge: Judge, test: tuple[str, int]) -> SessionTrial:
             return SessionTrial(
-                segment, judge, test, lambda: self._trial, self._baseline, self._turnstile, secrets=self._secrets
-            )
+                segment, judge, test, lambda: self._trial, self._baseline, self._turnstile,
+                secrets=self._secrets, definitions=self._definitions,
+            )  # fmt: skip
 
         self._session, reply = self._begin({**arguments, "nodeid": arguments["name"]}, made)
         return reply
@@ -232,6 +230,7 @@ class RecorderService:
             keeps=not self._config.stays,
         )
         trial = made(self._segment, judge, test)
+        trial.max_message_bytes = self._config.max_message_bytes
         start: dict[str, object] = {"phase": "start", "nodeid": Committed(arguments["nodeid"])}
         start |= {k: arguments[k] for k in ("agent", "controls") if arguments.get(k)}
         trial.record_own("test", start)
@@ -282,11 +281,7 @@ class RecorderService:
         for name, entry in servers.items():
             if "url" in entry:
                 found |= HttpServer.from_mapping(name, entry).credentials
-        await self._learn(found)
-
-    async def _learn(self, values: Set[str]) -> None:
-        """Note values that the report withholds, here and at main."""
-        found = set(values) - self._secrets
+        found -= self._secrets
         if found:
             self._secrets |= found
             if self._link is not None:
@@ -382,6 +377,8 @@ class RecorderService:
             self._run = str(arguments["run"])
             await self._op_start_test(self._begun)
             after = self._current()
+            after.threads = before.threads.in_another_run()
+            self._definitions.another_run()
             for gateway in self._gateways.pass_on(before, after):
                 await self._gateway_opened(gateway)
             for conversation in list(before.conversations):

@@ -13,8 +13,9 @@ from pytest_mcp_governance.session.conversation import Conversation
 from pytest_mcp_governance.session.screens import Screens
 from pytest_mcp_governance.session.scribe import Connection
 from pytest_mcp_governance.session.trial import Trial
+from pytest_mcp_governance.session.unread import Unread
 from pytest_mcp_governance.session.upstream import StreamServer, Upstream
-from pytest_mcp_governance.session.wire import Direction, FrameTooLong, LineSplitter
+from pytest_mcp_governance.session.wire import Direction, LineSplitter
 
 _STDERR_TAIL_BYTES = 4096
 _MAX_STDERR_LINE = 1_000_000
@@ -115,27 +116,19 @@ class Relay:
 
     async def _agent_to_server(self) -> None:
         assert self._server is not None
-        splitter = LineSplitter()
+        splitter = LineSplitter(self._trial.max_message_bytes)
         while chunk := await self._in.read(256 * 1024):
-            for line in self._lines(splitter, chunk, "c2s"):
+            for line in splitter.feed(chunk):
                 await self._receive(line, "c2s")
 
     async def _server_to_agent(self) -> None:
         assert self._server is not None
-        splitter = LineSplitter()
+        splitter = LineSplitter(self._trial.max_message_bytes)
         while chunk := await self._server.read():
-            for line in self._lines(splitter, chunk, "s2c"):
+            for line in splitter.feed(chunk):
                 await self._receive(line, "s2c")
         if rest := splitter.rest():
             self._scribe.io("forward", text=f"torn message at the end of the server's output, {len(rest)} bytes")
-
-    def _lines(self, splitter: LineSplitter, chunk: bytes, direction: Direction) -> list[bytes]:
-        try:
-            return splitter.feed(chunk)
-        except FrameTooLong:
-            raise GovernanceError(
-                f"server {self._spec.name!r}, {direction}: a message is longer than 64 MiB; the connection is closed"
-            ) from None
 
     async def _watch_stderr(self) -> None:
         assert self._server is not None
@@ -153,8 +146,8 @@ class Relay:
         if rest := pending + decoder.decode(b"", final=True):
             self._scribe.io("stderr", text=rest)
 
-    async def _receive(self, raw: bytes, direction: Direction) -> None:
-        if not raw.strip():
+    async def _receive(self, raw: bytes | Unread, direction: Direction) -> None:
+        if isinstance(raw, bytes) and not raw.strip():
             await self._send(raw, direction)  # an empty line is no message
             return
         await self._conversation.receive(raw, direction, self._send)

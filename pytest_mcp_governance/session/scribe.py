@@ -14,11 +14,16 @@ from dataclasses import dataclass, field
 
 from pytest_mcp_governance.errors import LedgerWriteError
 from pytest_mcp_governance.evidence.ledger import Committed
+from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.session.strict import parse
 from pytest_mcp_governance.session.trial import Trial
 from pytest_mcp_governance.session.upstream import Transport
 from pytest_mcp_governance.session.wire import Direction, Message, storable
 
+_META = "io.modelcontextprotocol/"
+_VERSION = _META + "protocolVersion"
+_CAPABILITY = re.compile(r"[A-Za-z0-9_./-]{1,100}")
+_MOST_CAPABILITIES = 50
 _IMAGE_TYPE = re.compile(r"image/[a-z0-9.+-]{1,40}")
 
 
@@ -29,24 +34,32 @@ class Facts:
     client: dict[str, str] | None = None
     server_info: dict[str, str] | None = None
     protocol: str | None = None
+    client_capabilities: set[str] = field(default_factory=set)
+    server_capabilities: set[str] = field(default_factory=set)
     tools: list[object] = field(default_factory=list)
     calls: int = 0
 
     def learn(self, message: Message) -> None:
-        """Note what an initialize exchange or a tool listing says."""
-        if message.method == "initialize" and message.parsed.kind == "request":
-            params = message.parsed.fields.get("params")
-            self.client = _name_and_version(params, "clientInfo")
+        """Note what an initialize exchange, a request's `_meta` or a tool listing says."""
+        if message.parsed.kind == "request" and message.direction == "c2s":
+            params = _object(message.parsed.fields.get("params"))
+            if message.method == "initialize":
+                self.client = _name_and_version(params.get("clientInfo"))
+                self.client_capabilities |= _capabilities(params.get("capabilities"))
+            elif _VERSION in (meta := _object(params.get("_meta"))):  # since 2026-07-28 every request says it
+                self.client = _name_and_version(meta.get(_META + "clientInfo")) or self.client
+                self.client_capabilities |= _capabilities(meta.get(_META + "clientCapabilities"))
+                self.protocol = _version(meta[_VERSION]) or self.protocol
         result = message.parsed.fields.get("result")
         if not isinstance(result, dict) or message.request is None:
             return
         if message.method in ("initialize", "server/discover"):
-            self.server_info = _name_and_version(result, "serverInfo")
-            version = result.get("protocolVersion")
-            self.protocol = version[:32] if isinstance(version, str) else None
+            told = _object(result.get("_meta")).get(_META + "serverInfo")
+            self.server_info = _name_and_version(result.get("serverInfo", told))
+            self.server_capabilities |= _capabilities(result.get("capabilities"))
+            self.protocol = _version(result.get("protocolVersion")) or self.protocol
         if message.method == "tools/list" and isinstance(result.get("tools"), list):
-            params = message.request.event.params
-            if not (isinstance(params, dict) and params.get("cursor")):
+            if not _object(message.request.event.params).get("cursor"):
                 self.tools = []  # a new listing; pages that follow belong to it
             self.tools.extend(result["tools"])
 
@@ -54,6 +67,8 @@ class Facts:
         """The known ones, as fields of the record."""
         known = {"client": self.client, "server_info": self.server_info, "protocol": self.protocol}
         found: dict[str, object] = {k: v for k, v in known.items() if v is not None}
+        told = {"client_capabilities": self.client_capabilities, "server_capabilities": self.server_capabilities}
+        found |= {name: sorted(capabilities) for name, capabilities in told.items() if capabilities}
         if self.tools:
             text = json.dumps(self.tools, sort_keys=True)
             found["tools_sha256"] = hashlib.sha256(text.encode()).hexdigest()
@@ -107,6 +122,21 @@ class Scribe:
             bound = {"sha256": self._trial.commit_blob(data), "ref": ref, "agent": self._at.agent}
             self._trial.record("blob", fields | bound)
 
+    def definitions(self, event: Event, reached: bool) -> None:
+        """Record the tool definitions of a listing that this run has not seen, and tell of those that changed."""
+        found = self._trial.definitions.new_in(event.result, server=self._at.server, command=self._at.digest)
+        for definition in found:
+            fields: dict[str, object] = {
+                "conn": self._at.id,
+                "server": self._at.server,
+                "ref": event.ref,
+                "sha256": definition.sha256,
+            }
+            if definition.was is not None:
+                fields["was"] = definition.was
+                self._trial.judge.tool_changed(event, definition.tool, definition.changed, reached)
+            self._trial.record("definition", fields | self._names(None, definition.tool))
+
     def passed_on(self) -> None:
         """Record that the connection outlives the run; what its next messages say stands in the next one."""
         if self.is_open:
@@ -149,9 +179,16 @@ class Scribe:
             fields["id"] = message.id if isinstance(message.id, int) else Committed(storable(message.id))
         if message.request is not None:
             fields["ref"] = message.request.ref
+        elif message.earlier is not None and carried is None:
+            fields["ref"] = message.earlier
+        if message.state_sha256 is not None:
+            fields["state_sha256"] = message.state_sha256
         if message.problems:
             fields["problems"] = list(message.problems)
-        return self._trial.record("msg", fields | self._here(at or {}) | _wire(message.raw))
+        whole = _wire(message.raw)
+        if message.unread is not None:
+            whole = {"size": message.unread.size, "sha256": message.unread.sha256}
+        return self._trial.record("msg", fields | self._here(at or {}) | whole)
 
     def synthesised(self, raw: bytes, direction: Direction, *, method: str | None, tool: str | None, ref: str) -> None:
         """Record a message that the recorder made itself, in answer to or in the place of the one with `ref`."""
@@ -241,8 +278,23 @@ def _wire(raw: bytes) -> dict[str, object]:
         return {"wire_b64": Committed(base64.b64encode(raw).decode())}
 
 
-def _name_and_version(holder: object, key: str) -> dict[str, str] | None:
-    info = holder.get(key) if isinstance(holder, dict) else None
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _version(value: object) -> str | None:
+    return value[:32] if isinstance(value, str) else None
+
+
+def _capabilities(value: object) -> set[str]:
+    """The names of what a side says that it can do, its extensions by their ids."""
+    said = _object(value)
+    names = [name for name in said if name not in ("extensions", "experimental")]
+    names += [*_object(said.get("extensions")), *_object(said.get("experimental"))]
+    return {name for name in names[:_MOST_CAPABILITIES] if _CAPABILITY.fullmatch(name)}
+
+
+def _name_and_version(info: object) -> dict[str, str] | None:
     if not isinstance(info, dict):
         return None
     return {k: str(storable(v))[:128] for k in ("name", "version") if isinstance(v := info.get(k), str)}

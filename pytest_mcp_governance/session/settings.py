@@ -49,6 +49,7 @@ class RecorderConfig:
         approved: text of the approval that the run is compared with, "" for none.
         approved_source: what it was read from.
         approved_problem: why the approval that is there cannot be used, or "".
+        max_message_bytes: how long a message may be that is passed on.
         stays: whether it records for hours, outside any test run: runs are then closed in a process beside it.
     """
 
@@ -72,6 +73,7 @@ class RecorderConfig:
     approved_source: str = ""
     approved_problem: str = ""
     stays: bool = False
+    max_message_bytes: int = 64 * 1024 * 1024
 
     def to_json(self) -> str:
         """One line for the recorder's stdin."""

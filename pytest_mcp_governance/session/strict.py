@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from pytest_mcp_governance.session.headers import header_problems
 
@@ -21,7 +21,33 @@ Kind = Literal["request", "result", "error", "notification", "invalid"]
 _NO_CONTROL = bytes(byte for byte in range(256) if byte >= 0x20 or byte == 0x09)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _TOP_KEYS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
-_PARAM_KEYS = frozenset({"name", "arguments", "uri"})
+_PARAM_KEYS = frozenset(
+    {"name", "arguments", "uri", "ref", "task", "taskId", "inputResponses", "requestState", "requestId", "_meta"}
+)
+_RESULT_KEYS = frozenset(
+    {
+        "content",
+        "structuredContent",
+        "isError",
+        "resultType",
+        "inputRequests",
+        "requestState",
+        "task",
+        "taskId",
+        "roots",
+    }
+)
+_REF_KEYS = frozenset({"type", "name", "uri"})
+_ASKED_KEYS = frozenset({"method", "params"})
+
+
+def _folded(keys: frozenset[str]) -> dict[str, str]:
+    return {key.casefold(): key for key in keys} | {key: key for key in keys}
+
+
+_TOP, _PARAMS, _RESULTS, _REFS, _ASKED = (
+    _folded(keys) for keys in (_TOP_KEYS, _PARAM_KEYS, _RESULT_KEYS, _REF_KEYS, _ASKED_KEYS)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +157,7 @@ def _has_lone_surrogate(value: object) -> bool:
 
 
 def _classify(value: dict[str, object], problems: list[str]) -> Parsed:
-    if any(key not in _TOP_KEYS and key.casefold() in _TOP_KEYS for key in value):
-        problems.append("case-variant")
-    params = value.get("params")
-    if isinstance(params, dict) and any(k not in _PARAM_KEYS and k.casefold() in _PARAM_KEYS for k in params):
+    if _has_case_variant(value):
         problems.append("case-variant")
     if value.get("jsonrpc") != "2.0":
         problems.append("jsonrpc-version")
@@ -143,6 +166,23 @@ def _classify(value: dict[str, object], problems: list[str]) -> Parsed:
         problems.append("shape")
     # Every problem makes the message one that two readers may read differently, so none of them keeps its kind.
     return Parsed("invalid" if problems else kind, value, _unique(problems))
+
+
+def _has_case_variant(value: Mapping[str, object]) -> bool:
+    """Whether a reader that takes members in any case would find one that decides what the message does."""
+    params, result = value.get("params"), value.get("result")
+    held: list[tuple[object, dict[str, str]]] = [(value, _TOP), (params, _PARAMS), (result, _RESULTS)]
+    if isinstance(params, dict):
+        held.append((params.get("ref"), _REFS))
+    asked = result.get("inputRequests") if isinstance(result, dict) else None
+    if isinstance(asked, dict):
+        held += [(question, _ASKED) for question in asked.values()]
+    return any(
+        folded.get(key if key in folded else key.casefold(), key) != key
+        for members, folded in held
+        if isinstance(members, dict)
+        for key in members
+    )
 
 
 def _kind(value: Mapping[str, object]) -> Kind:
@@ -160,7 +200,7 @@ def _kind(value: Mapping[str, object]) -> Kind:
     return "error" if value.get("id") is None or is_id(value["id"]) else "invalid"
 
 
-def is_id(value: object) -> bool:
+def is_id(value: object) -> TypeGuard[int | str]:
     """Whether `value` may identify a request: a string, or an integer that every JSON reader keeps (RFC 8259, 6).
 
     MCP forbids null, JSON-RPC 2.0 advises against fractions.

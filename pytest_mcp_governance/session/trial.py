@@ -15,8 +15,10 @@ from pytest_mcp_governance.policy.engine import Access, Decision, Finding, Judge
 from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.policy.known import Baseline, Known
 from pytest_mcp_governance.policy.verdicts import NO_CALLS
+from pytest_mcp_governance.session.definitions import Definitions
+from pytest_mcp_governance.session.threads import Threads
 from pytest_mcp_governance.session.turnstile import Turnstile
-from pytest_mcp_governance.session.wire import plain_method, plain_tool, storable
+from pytest_mcp_governance.session.wire import MAX_FRAME_BYTES, plain_method, plain_tool, storable
 
 if TYPE_CHECKING:
     from pytest_mcp_governance.session.conversation import Conversation
@@ -53,6 +55,7 @@ class Trial:
         turnstile: what every message goes through; the same for all attempts of a recorder.
         secrets: values known to be secret, a set that may grow; a name that holds one is not written in the clear.
         keeps: keep calls, accesses and findings for who asks; without it only their numbers.
+        definitions: the tool definitions that this recorder has seen, the same for all its attempts.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Trial:
         *,
         secrets: Set[str] = frozenset(),
         keeps: bool = True,
+        definitions: Definitions | None = None,
     ) -> None:
         self.test = test
         self.judge = judge
@@ -78,6 +82,9 @@ class Trial:
         self.call_count = 0
         self.denied_count = 0
         self._keeps = keeps
+        self.threads = Threads()
+        self.max_message_bytes = MAX_FRAME_BYTES
+        self.definitions = definitions if definitions is not None else Definitions()
         self._segment = segment
         self._baseline = baseline
         self._secrets = secrets

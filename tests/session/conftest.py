@@ -7,11 +7,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_mcp_governance.session.control import Recorder
 from pytest_mcp_governance.session.settings import RecorderConfig
+
+if TYPE_CHECKING:
+    from .stage import Stage
 
 SERVERS = Path(__file__).parents[2] / "examples" / ".servers"
 READ_ONLY = """\
@@ -94,11 +98,6 @@ class Agent:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def files(tmp_path: Path) -> Files:
     folder = tmp_path / "data"
     folder.mkdir()
@@ -106,17 +105,22 @@ def files(tmp_path: Path) -> Files:
     return Files(folder.resolve(), tmp_path / "server.log")
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> RecorderConfig:
+def configured(folder: Path) -> RecorderConfig:
+    """A main recorder's settings for a run in `folder`."""
     return RecorderConfig(
         run="run-1",
-        run_dir=tmp_path / ".mcp-governance" / "runs" / "run-1",
+        run_dir=folder / ".mcp-governance" / "runs" / "run-1",
         segment="main",
-        rootdir=tmp_path,
+        rootdir=folder,
         main=True,
-        report_copy=tmp_path / "governance-report.html",
+        report_copy=folder / "governance-report.html",
         controller_pid=os.getpid(),
     )
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RecorderConfig:
+    return configured(tmp_path)
 
 
 @pytest.fixture
@@ -146,6 +150,18 @@ def open_gateway(recorder: Recorder, servers: Mapping[str, Mapping[str, object]]
     commands = reply["commands"]
     assert isinstance(commands, dict)
     return str(reply["gateway"]), commands
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stage]":
+    """A recorder that a whole module plays its scenes on."""
+    from .stage import Stage
+
+    folder = tmp_path_factory.mktemp("stage")
+    config = configured(folder)
+    recorder = Recorder.start(config)
+    yield Stage(recorder, config, folder)
+    recorder.end()
 
 
 PYTHON = sys.executable

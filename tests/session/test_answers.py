@@ -1,6 +1,7 @@
 """What the asking side is told when a message is blocked."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_every_request_in_a_refused_batch_is_answered_so_that_nobody_waits() -> 
 @pytest.mark.parametrize("raw", [b"garbage", b"[]", b'{"jsonrpc":"2.0","id":null,"method":"x"}'])
 def test_a_refused_message_without_a_usable_id_is_answered_with_nothing(raw: bytes) -> None:
     assert refusal(Exchange().classify(raw, "c2s"), "because") is None
+
+
+def test_a_withheld_result_of_a_task_is_replaced_like_that_of_its_call() -> None:
+    call = _received(id=1, method="tools/call", params={"name": "x"}).event("m/1", conn="c", server="s", agent="a")
+    asked = _received(id=2, method="tasks/result", params={"taskId": "t"})
+    event = asked.event("m/2", conn="c", server="s", agent="a")
+    known = Request("m/2", replace(event, origin=call), 2)
+    assert "isError" in _decoded(replacement(known, "withheld"))["result"]  # type: ignore[operator]  # a mapping
+    assert "error" in _decoded(replacement(Request("m/2", event, 2), "withheld"))
 
 
 def test_a_withheld_answer_is_replaced_under_the_id_of_its_request() -> None:

@@ -1,12 +1,14 @@
 """Framing keeps every byte, and an answer finds the request it answers, whichever side asked."""
 
+import hashlib
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mcp_governance.session.wire import Exchange, FrameTooLong, LineSplitter, plain_tool, storable
+from pytest_mcp_governance.session.unread import Unread
+from pytest_mcp_governance.session.wire import Exchange, LineSplitter, plain_tool, storable
 
 lines = st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\n", b"")), max_size=8)
 
@@ -23,12 +25,46 @@ def test_however_the_stream_is_cut_the_lines_are_the_same(sent: list[bytes], tor
     assert splitter.rest() == torn
 
 
-def test_a_line_past_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
-    assert LineSplitter(max_bytes=4).feed(b"abcd\n") == [b"abcd"]
-    splitter = LineSplitter(max_bytes=4)
-    splitter.feed(b"abcd")
-    with pytest.raises(FrameTooLong):
-        splitter.feed(b"e\n")
+@given(st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"")), st.integers(0, 20), st.data())
+def test_of_a_line_past_the_limit_only_its_length_and_digest_are_kept(
+    line: bytes, limit: int, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(line)))
+    splitter = LineSplitter(max_bytes=limit)
+    first = splitter.feed(line[:cut])
+    (found, after) = (*first, *splitter.feed(line[cut:] + b"\nab\n"))
+    if len(line) <= limit:
+        assert found == line
+    else:
+        assert found == Unread(line, line, len(line), hashlib.sha256(line).hexdigest())
+    assert after == b"ab" if limit >= 2 else isinstance(after, Unread)
+
+
+BIG = b"x" * 9000
+CALL = b'"method":"tools/call"'
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,' + CALL + b',"params":{"x":"' + BIG + b'"}}', (7, "tools/call")),
+        (b"{" + CALL + b',"params":{"x":"' + BIG + b'"},"jsonrpc":"2.0","id":"a"}', ("a", "tools/call")),
+        (b'{"result":{"x":"' + BIG + b'"},"jsonrpc":"2.0","id":7}', (7, None)),
+        (b'{"jsonrpc":"2.0","id":7,"result":{"x":"' + BIG + b'"},"id":8}', (None, None)),
+        (b'{"x":"' + BIG + b'","y":{},"id":true}', (None, None)),
+        (b"[" + BIG + b"]", (None, None)),
+        (BIG, (None, None)),
+    ],
+)
+def test_the_ends_of_a_message_that_is_too_long_tell_whom_to_answer(line: bytes, names: object) -> None:
+    (unread,) = LineSplitter(max_bytes=8192).feed(line + b"\n")
+    assert isinstance(unread, Unread) and unread.names() == names
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_no_ends_make_it_raise(head: bytes, tail: bytes) -> None:
+    id_, method = Unread(head, tail, 1, "").names()
+    assert (id_ is None or isinstance(id_, int | str)) and (method is None or isinstance(method, str))
 
 
 def _message(**fields: object) -> bytes:

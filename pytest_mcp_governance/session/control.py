@@ -5,7 +5,6 @@ Blocking and thread-safe, standard library only, so that a test run pays nothing
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,10 +12,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from pytest_mcp_governance.errors import GovernanceError, RecorderError
-from pytest_mcp_governance.session.rpc import decode_reply, encode_call
+from pytest_mcp_governance.session.rpc import BlockingLink, decode_reply, encode_call
 from pytest_mcp_governance.session.server import INHERITED
 from pytest_mcp_governance.session.settings import PROGRAM, RECORDER_ENVIRONMENT, RecorderConfig
 
@@ -75,39 +74,6 @@ class EndedTest:
     denied: int
 
 
-class _Line:
-    """One connection to a recorder, for one call at a time."""
-
-    def __init__(self, address: Mapping[str, object]) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._socket.connect(str(address["socket"]))
-            self._socket.sendall(str(address["token"]).encode() + b"\n")
-        except OSError:
-            self._socket.close()
-            raise
-        self._replies: BinaryIO = self._socket.makefile("rb")
-
-    def ask(self, call: bytes, timeout_s: float) -> bytes:
-        """Send a call and return its reply, empty where the recorder is gone.
-
-        Raises:
-            TimeoutError: it did not answer in time; what comes later is nobody's reply.
-        """
-        try:
-            self._socket.settimeout(timeout_s)
-            self._socket.sendall(call)
-            return self._replies.readline()
-        except TimeoutError:
-            raise
-        except (OSError, ValueError):  # ValueError: hung up already
-            return b""
-
-    def close(self) -> None:
-        self._replies.close()
-        self._socket.close()
-
-
 class Recorder:
     """One recorder, seen from the process whose tests it records.
 
@@ -122,7 +88,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._closed = False
         try:
-            self._idle = [_Line(address)]
+            self._idle = [BlockingLink(address)]
         except OSError as error:
             raise RecorderError(f"the recorder of {run_dir.name} cannot be reached: {error.strerror}") from None
 
@@ -175,18 +141,18 @@ class Recorder:
             raise self._gone()
         return decode_reply(reply)
 
-    def _take(self) -> _Line | None:
+    def _take(self) -> BlockingLink | None:
         with self._lock:
             if self._closed:
                 return None
             if self._idle:
                 return self._idle.pop()
         try:
-            return _Line(self._address)
+            return BlockingLink(self._address)
         except OSError:
             return None
 
-    def _give_back(self, line: _Line, *, usable: bool) -> None:
+    def _give_back(self, line: BlockingLink, *, usable: bool) -> None:
         with self._lock:
             if usable and not self._closed:
                 self._idle.append(line)

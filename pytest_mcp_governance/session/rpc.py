@@ -5,7 +5,9 @@ Carries calls, results and `GovernanceError`s; knows none of the operations.
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable, Mapping
+from typing import BinaryIO
 
 from pytest_mcp_governance import errors
 from pytest_mcp_governance.errors import GovernanceError, PolicyError, RecorderError
@@ -106,3 +108,37 @@ class Link:
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
+
+
+class BlockingLink:
+    """One connection to a recorder, for one call at a time."""
+
+    def __init__(self, address: Mapping[str, object]) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(address["socket"]))
+            self._socket.sendall(str(address["token"]).encode() + b"\n")
+        except OSError:
+            self._socket.close()
+            raise
+        self._replies: BinaryIO = self._socket.makefile("rb")
+
+    def ask(self, call: bytes, timeout_s: float) -> bytes:
+        """Send a call and return its reply, empty where the recorder is gone.
+
+        Raises:
+            TimeoutError: it did not answer in time; what comes later is nobody's reply.
+        """
+        try:
+            self._socket.settimeout(timeout_s)
+            self._socket.sendall(call)
+            return self._replies.readline()
+        except TimeoutError:
+            raise
+        except (OSError, ValueError):  # ValueError: hung up already
+            return b""
+
+    def close(self) -> None:
+        """Hang up."""
+        self._replies.close()
+        self._socket.close()

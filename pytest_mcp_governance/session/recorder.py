@@ -70,7 +70,8 @@ class RecorderService:
         self._session: SessionTrial | None = None
         self._mode: Literal["enforce", "observe", "none"] = "none"  # of the newest test
         self._strangers = 0
-        self._expectations: list[tuple[Trial, int]] = []
+        self._expectations: dict[int, tuple[Trial, int]] = {}  # those that have not ended
+        self._expected = 0
         self._baseline = config.known()
         self._definitions = Definitions()
         self._done = asyncio.Event()
@@ -313,11 +314,16 @@ class RecorderService:
     async def _op_expect_denied(self, arguments: Mapping[str, object]) -> object:
         trial = self._keeping()
         # A block may end in another test than it began in; it speaks of the one that it began in.
-        self._expectations.append((trial, trial.judge.expect_denied(cast("str | None", arguments.get("rule")))))
-        return len(self._expectations) - 1
+        self._expected += 1
+        token = trial.judge.expect_denied(cast("str | None", arguments.get("rule")))
+        self._expectations[self._expected] = (trial, token)
+        return self._expected
 
     async def _op_end_expectation(self, arguments: Mapping[str, object]) -> object:
-        trial, token = self._expectations[cast(int, arguments["token"])]
+        begun = self._expectations.pop(cast(int, arguments["token"]), None)  # its test is kept no longer for it
+        if begun is None:
+            return []
+        trial, token = begun
         return [trial.told(f) for f in trial.judge.end_expectation(token)]
 
     async def _op_require(self, arguments: Mapping[str, object]) -> object:

@@ -124,7 +124,7 @@ def choose(found: Sequence[Configuration], folder: Path, *, add: bool = False) -
                 added.add(name)
     if own and not add:
         left += [
-            (server.name, f"in {configuration.kind}, not in {SERVERS_NAME}; to take it in: mcp-governance init --add")
+            (server.name, f"in {configuration.kind}, not in {SERVERS_NAME}; `init --add` takes it in")
             for configuration in others
             for server in configuration.servers
             if server.name not in known

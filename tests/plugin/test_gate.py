@@ -97,7 +97,7 @@ def test_values_of_variables_with_secret_names_are_found_and_paths_and_short_val
         "PGPASSWORD": "correct horse",
         "OPENAI_API_KEY": "sk-0123456789",
         "BASIC_AUTH": "dXNlcjpwYXNz",
-        "SHORT_SECRET": "hunter2",
+        "SHORT_SECRET": "hunt2",
         "GIT_AUTHOR_NAME": "Grace Hopper",
         "KEYBOARD_LAYOUT": "dvorak-intl",
         "AWS_CREDENTIALS_FILE": str(tmp_path),

@@ -16,8 +16,7 @@ from .text import counted, finding_sentence, joined, number, word
 MAX_POINTS = 4
 MAX_SENTENCE = 400
 HOW_TO_BE_JUDGED = (
-    "To have the next run judged, write `governance.policy.yaml` beside your pytest configuration: "
-    "see docs/policy-format.md."
+    "To have the next run judged, write `governance.policy.yaml` into the project's folder: see docs/policy-format.md."
 )
 
 

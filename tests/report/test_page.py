@@ -160,6 +160,16 @@ def test_a_picture_in_an_answer_is_no_screen(tmp_path: Path) -> None:
     assert [a["href"] for a in gallery.all("a", **{"class": "thumb"})] == ["#call-1"]
 
 
+def test_where_no_call_lies_in_a_named_scope_the_page_says_how_to_name_one(tmp_path: Path, sample: Rendered) -> None:
+    at = Scribe(tmp_path)
+    at.begin("test_a.py::test_look", agent="agent")
+    at.call("books", "get_vendor", {}, "ok", "READ")
+    at.end()
+    said = "No call lies in a data scope of the policy"
+    assert said in Page(render(reader_of(tmp_path), facts_of([at.close()])).decode()).text
+    assert said not in sample.text
+
+
 def test_calls_with_a_picture_are_marked_in_the_list(sample: Rendered) -> None:
     assert _section(sample.text, "calls").text.count("with a picture") == 5
 

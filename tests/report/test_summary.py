@@ -140,7 +140,7 @@ def test_no_policy_is_not_judged_and_says_what_to_do(tmp_path: Path) -> None:
     run = summarise(unjudged_run(tmp_path)[0])
     assert not run.judged
     assert (run.verdict.word, run.verdict.tone) == ("Not judged", "neutral")
-    assert any("`governance.policy.yaml` beside your pytest configuration" in p for p in run.verdict.points)
+    assert any("`governance.policy.yaml` into the project's folder" in p for p in run.verdict.points)
 
 
 def test_a_gap_makes_the_verdict_incomplete(tmp_path: Path) -> None:

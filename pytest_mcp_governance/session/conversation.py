@@ -14,6 +14,7 @@ from pytest_mcp_governance.policy.events import Event
 from pytest_mcp_governance.session import answers
 from pytest_mcp_governance.session.screens import Screens
 from pytest_mcp_governance.session.scribe import Connection, Scribe
+from pytest_mcp_governance.session.strict import Parsed
 from pytest_mcp_governance.session.trial import Call, Trial
 from pytest_mcp_governance.session.unread import Unread, in_units
 from pytest_mcp_governance.session.wire import Direction, Exchange, Message, Request, opposite
@@ -122,6 +123,15 @@ class Conversation:
         if request is not None:
             self._under_way[ref] = _UnderWay(request, exchange, message, decision, time.monotonic_ns())
         return raw, direction
+
+    def input_schema(self, parsed: Parsed) -> object:
+        """The schema of the arguments of the tool that a message calls, as far as its server has listed it."""
+        params = parsed.fields.get("params")
+        tool = params.get("name") if isinstance(params, dict) else None
+        if parsed.fields.get("method") != "tools/call" or not isinstance(tool, str):
+            return None
+        at = self.connection
+        return self._trial.definitions.input_schema(tool, server=at.server, command=at.digest)
 
     def continue_in(self, trial: Trial, run: str) -> None:
         """Go on in another run, in which requests that nobody has answered are recorded again.

@@ -40,6 +40,11 @@ class Definitions:
         for known in self._known.values():
             known.digests.clear()
 
+    def input_schema(self, tool: str, *, server: str, command: str) -> object:
+        """The schema of a tool's arguments as its server gave it last; None where it gave none."""
+        known = self._known.get((server, command, tool))
+        return known.definition.get("inputSchema") if known is not None else None
+
     def new_in(self, result: object, *, server: str, command: str) -> Iterator[Definition]:
         """The definitions in a `tools/list` result that are new to this run.
 
@@ -54,11 +59,15 @@ class Definitions:
             if not isinstance(name, str):
                 continue
             known = self._known.setdefault((server, command, name), _Known())
-            sha256 = definition_digest(definition)
-            if sha256 in known.digests:
-                continue
-            was = known.last if known.last not in ("", sha256) else None
-            yield Definition(name, sha256, was, changed_members(known.definition, definition) if was else ())
+            try:
+                sha256 = definition_digest(definition)
+                if sha256 in known.digests:
+                    continue
+                was = known.last if known.last not in ("", sha256) else None
+                changed = changed_members(known.definition, definition) if was else ()
+            except RecursionError:
+                continue  # too deep to be compared; wherever a policy judges, its message is refused for that
+            yield Definition(name, sha256, was, changed)
             known.digests.add(sha256)
             known.last = sha256
             known.definition = definition if len(self._known) <= MOST_KEPT else {}

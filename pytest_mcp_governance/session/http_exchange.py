@@ -61,7 +61,7 @@ class HttpExchange:
         """Judge the message in a POST and pass it on, or answer it here; then what the server says."""
         self._expects = parsed.kind in ("request", "invalid")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._incoming.headers]
-        problems = header_problems("POST", headers, parsed)
+        problems = header_problems("POST", headers, parsed, input_schema=self._talk.input_schema(parsed))
         self._record_request()
         try:
             at = {"exchange": self._ref}

@@ -257,7 +257,7 @@ def test_a_server_name_that_is_too_long_is_refused(recorder: Recorder) -> None:
 
 def test_a_missing_command_is_refused_before_an_agent_starts(recorder: Recorder) -> None:
     begin(recorder)
-    with pytest.raises(ConfigurationError, match=r"'books': command 'no-such-server' was not found.*mcp\.json"):
+    with pytest.raises(ConfigurationError, match=r"'books': command 'no-such-server' was not found.*MCP configuration"):
         open_gateway(recorder, {"books": {"command": "no-such-server"}})
 
 

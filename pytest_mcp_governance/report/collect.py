@@ -43,6 +43,9 @@ def collect(reader: Records) -> Evidence:
     return gathered.evidence()
 
 
+_HTTP_STEPS = frozenset({"request", "response", "event", "body", "left", "refused"})
+
+
 @dataclass(slots=True)
 class _Gathered:
     reader: Records
@@ -102,7 +105,7 @@ class _Gathered:
                 self._take_policy(at, record)
             case "session":
                 # The steps of HTTP exchanges are evidence for whoever reads the ledger, and say nothing about a server.
-                if f.string(record, "state") in ("opened", "closed"):
+                if f.string(record, "state") not in _HTTP_STEPS:
                     self.sessions[f.string(record, "server")].append(record)
             case "selection":
                 self.selection = Selection(

@@ -48,10 +48,10 @@ async def connect(
     diagnose: Callable[[], Sequence[str]] = lambda: (),
     patience_s: float = 60.0,
 ) -> "AsyncIterator[ClientSession]":
-    """Open an initialised client session over the recorder's pipe.
+    """Open an initialised client session over the recorder's pipe, or over HTTP to the recorder.
 
     Args:
-        way: what `gateway().command(name)` gives, or `gateway().url(name)`.
+        way: what `gateway().command(name)` or `gateway().url(name)` gives.
         callbacks: what `Callbacks.arguments` gives.
         diagnose: asked for what the recorder knows when the session cannot be opened.
         patience_s: how long the server may take to answer `initialize`.
@@ -91,8 +91,8 @@ async def connect(
         raise shown from None
 
 
-def _streams(way: Sequence[str] | str) -> "AbstractAsyncContextManager[tuple[Any, ...]]":
-    """The SDK's transport: its first two streams are read and write, in every version and of every kind."""
+def _streams(way: Sequence[str] | str) -> "AbstractAsyncContextManager[Any]":
+    """The SDK's transport; what it yields begins with the two streams of a session."""
     if not isinstance(way, str):
         from mcp import StdioServerParameters
         from mcp.client.stdio import stdio_client
@@ -104,7 +104,10 @@ def _streams(way: Sequence[str] | str) -> "AbstractAsyncContextManager[tuple[Any
         return sse_client(way)
     from mcp.client.streamable_http import streamable_http_client
 
-    return streamable_http_client(way)
+    # SDK 2.x stops at events of 1 MiB by itself; the recorder's own limit is the one that counts here.
+    limit = "max_sse_event_size"
+    options: dict[str, Any] = {limit: None} if limit in inspect.signature(streamable_http_client).parameters else {}
+    return streamable_http_client(way, **options)
 
 
 async def one_page(method: Callable[..., Awaitable[object]], cursor: str | None) -> object:

@@ -5,6 +5,7 @@ Leaves out what becomes of one request (see `http_exchange`) and who is admitted
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ SESSION_ID = b"mcp-session-id"
 _OF_ONE_MESSAGE = (b"mcp-method", b"mcp-name", b"last-event-id")
 _SETTLE_S = 3.0
 _MOST_FAILURES = 100
+_MOST_EVENTS = 10_000
 
 
 @dataclass(eq=False, slots=True)
@@ -33,8 +35,9 @@ class HttpSession:
         headers: those of the agent's last POST, with which the recorder speaks for it.
         under_way: HTTP exchanges that are not over.
         ended: the agent has ended it.
+        passed: SHA-256 of what was passed on with each event id, for a server that says it again when a stream resumes.
         stream: 2024-11-05 only: where the agent reads.
-        endpoint: 2024-11-05 only: path and query at which the server takes messages.
+        endpoint: 2024-11-05 only: where the server takes messages.
     """
 
     conversation: Conversation
@@ -44,8 +47,19 @@ class HttpSession:
     scopes: int = 0
     ended: bool = False
     recorded_end: bool = False
+    passed: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     stream: AgentConnection | None = None
-    endpoint: str | None = field(default=None, repr=False)
+    endpoint: Target | None = None
+
+    def note(self, event: bytes, data: bytes) -> None:
+        """Note that a message was passed on as it was."""
+        self.passed[event] = hashlib.sha256(data).digest()
+        if len(self.passed) > _MOST_EVENTS:
+            del self.passed[next(iter(self.passed))]
+
+    def repeats(self, event: bytes | None, data: bytes) -> bool:
+        """Whether the same was passed on before, under the same event id."""
+        return event is not None and self.passed.get(event) == hashlib.sha256(data).digest()
 
 
 class Channel:
@@ -57,6 +71,11 @@ class Channel:
         seal: what stands in records for credentials.
         mint: makes the description of a new connection.
         tell: told what went wrong, in words.
+
+    Attributes:
+        path: where an agent finds it, without the last part.
+        failures: what went wrong on it, in words.
+        closed: nothing more may begin on it.
     """
 
     def __init__(
@@ -69,6 +88,7 @@ class Channel:
     ) -> None:
         self.server = server
         self.seal = seal
+        self.path = ""
         self.failures: list[str] = []
         self.max_message_bytes = trial.max_message_bytes
         self._trial = trial
@@ -78,7 +98,7 @@ class Channel:
         self._by_id: dict[bytes, HttpSession] = {}
         self._without_id: HttpSession | None = None
         self._running: dict[asyncio.Task[object], bool] = {}
-        self._closed = False
+        self.closed = False
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
@@ -104,6 +124,11 @@ class Channel:
     def continue_in(self, trial: Trial) -> None:
         """Let sessions that begin from now on belong to another test attempt."""
         self._trial = trial
+
+    def posted_to(self, conn: str) -> HttpSession | None:
+        """2024-11-05 only: the session whose endpoint names a connection, while its stream is open."""
+        found = (s for s in self._sessions if s.conversation.connection.id == conn and s.endpoint is not None)
+        return next((session for session in found if not session.ended), None)
 
     def bind(self, session: HttpSession, id_: bytes) -> None:
         """Note the id that the server gave a session."""
@@ -180,9 +205,9 @@ class Channel:
 
     async def close(self) -> None:
         """Let answers arrive that are under way, cut what does not end, and record the end of every session."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         for task, stream in list(self._running.items()):
             if stream:
                 task.cancel()

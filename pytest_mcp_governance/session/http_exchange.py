@@ -51,7 +51,8 @@ class HttpExchange:
         self._target = target
         session.scopes += 1
         # Without a session nothing keeps the ids of two agents apart but the request that each came with.
-        self._exchange = self._talk.exchange.within(0 if session.id is not None else session.scopes)
+        alone = session.id is None and channel.server.transport == "http"
+        self._exchange = self._talk.exchange.within(session.scopes if alone else 0)
         self._server: ServerRequest | None = None
         self._answer = Answer(200, JSON)
         self._expects = False
@@ -170,7 +171,7 @@ class HttpExchange:
 
     async def _reply(self, raw: bytes, direction: Direction) -> None:
         if direction == "c2s":
-            self._channel.tell(self._session, self._target, raw)
+            self._tell(raw)
         else:
             await self._agent.answer(self._answer.status, towards_agent(self._answer.headers), raw)
 
@@ -200,16 +201,29 @@ class HttpExchange:
             await self._agent.send(event.raw)
             return
         data = event.data
+        if first(self._incoming.headers, b"last-event-id") is not None and self._session.repeats(event.id, data):
+            # Resumed after an event that the agent never got: the same words, judged and recorded when first said.
+            self._record("event", event=text(event.id), repeated=True)
+            await self._agent.send(event.raw)
+            return
 
         async def send(raw: bytes, direction: Direction) -> None:
             if direction == "c2s":
-                self._channel.tell(self._session, self._target, raw)
+                self._tell(raw)
+            elif raw is data:
+                if event.id:
+                    self._session.note(event.id, data)
+                await self._agent.send(event.raw)
             else:
-                await self._agent.send(event.raw if raw is data else event.with_data(raw))
+                await self._agent.send(event.with_data(raw))
 
         problems = ("control-byte",) if event.bare_cr else ()
         at = {"exchange": self._ref, **({"event": Committed(text(event.id))} if event.id else {})}
         await self._talk.receive(data, "s2c", send, problems=problems, exchange=self._exchange, at=at)
+
+    def _tell(self, raw: bytes) -> None:
+        """Answer a request of the server's in the agent's place."""
+        self._channel.tell(self._session, self._target, raw)
 
     async def _read_body(self) -> bytes:
         assert self._server is not None
@@ -278,8 +292,8 @@ def text(value: bytes | None) -> str:
 
 
 def _committed(fields: Mapping[str, object]) -> dict[str, object]:
-    """Everything but method, status and sizes comes from the other side, and stands in the ledger as a commitment."""
-    return {k: v if k in ("method", "status", "size") else Committed(v) for k, v in fields.items()}
+    """Everything but method, status and the like comes from others, and stands in the ledger as a commitment."""
+    return {k: v if k in ("method", "status", "size", "repeated") else Committed(v) for k, v in fields.items()}
 
 
 def _without_body(headers: Headers) -> Headers:

@@ -6,18 +6,23 @@ Admits a request or turns it away, and hands it to the channel that its token na
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 
 from pytest_mcp_governance.errors import GovernanceError, LedgerWriteError
-from pytest_mcp_governance.session.http_channel import Channel
+from pytest_mcp_governance.session.http_channel import Channel, HttpSession
 from pytest_mcp_governance.session.http_exchange import TEXT, HttpExchange
-from pytest_mcp_governance.session.http_headers import Seal, first
+from pytest_mcp_governance.session.http_headers import Seal, credentials, first
+from pytest_mcp_governance.session.http_legacy import legacy
 from pytest_mcp_governance.session.http_server import HttpTransport
 from pytest_mcp_governance.session.http_wire import AgentConnection, AgentGone, Incoming, Refused
-from pytest_mcp_governance.session.strict import parse
+from pytest_mcp_governance.session.strict import Parsed, parse
 
 HOST = "127.0.0.1"
-_METHODS = ("POST", "GET", "DELETE")
+_METHODS = {
+    ("http", "mcp"): ("POST", "GET", "DELETE"),
+    ("sse", "sse"): ("GET",),
+    ("sse", "messages"): ("POST",),
+}
 _PATHS: Mapping[HttpTransport, str] = {"http": "mcp", "sse": "sse"}
 
 
@@ -27,11 +32,17 @@ class HttpFront:
     Args:
         turned_away: told the facts of a request that was not admitted, for the ledger, and whether it named an agent
             that there never was.
+        learn: told the credentials that an agent brings itself, before anything of the request is recorded.
     """
 
-    def __init__(self, turned_away: Callable[[Mapping[str, object], bool], None]) -> None:
+    def __init__(
+        self,
+        turned_away: Callable[[Mapping[str, object], bool], None],
+        learn: Callable[[Set[str]], Awaitable[None]],
+    ) -> None:
         self.seal = Seal()
         self._turned_away = turned_away
+        self._learn = learn
         self._channels: dict[str, Channel] = {}
         self._given_out: set[str] = set()
         self._listener: asyncio.Server | None = None
@@ -53,7 +64,8 @@ class HttpFront:
         token = secrets.token_urlsafe(24)
         self._channels[token] = channel
         self._given_out.add(token)
-        return f"http://{HOST}:{self._port}/{token}/{_PATHS[channel.server.transport]}"
+        channel.path = f"/{token}"
+        return f"http://{HOST}:{self._port}{channel.path}/{_PATHS[channel.server.transport]}"
 
     def dismiss(self, channel: Channel) -> None:
         """Admit nobody more to a channel."""
@@ -86,22 +98,25 @@ class HttpFront:
             incoming = await agent.request()
             if incoming is None:
                 return False
-            channel = self._channel(incoming)
-            await self._exchange(channel, agent, incoming)
+            channel, place = self._channel(incoming)
+            await self._exchange(channel, agent, incoming, place)
         except Refused as refused:
             self._record(refused, incoming)
             with contextlib.suppress(GovernanceError):
                 await agent.refuse(refused.status, TEXT, f"mcp-governance: {refused.text}\n".encode())
         return True
 
-    async def _exchange(self, channel: Channel, agent: AgentConnection, incoming: Incoming) -> None:
-        body = await agent.body(channel.max_message_bytes if incoming.method == "POST" else 0)
+    async def _exchange(self, channel: Channel, agent: AgentConnection, incoming: Incoming, place: str) -> None:
+        body = await agent.body(incoming.headers, channel.max_message_bytes if incoming.method == "POST" else 0)
+        if channel.closed:
+            raise Refused(404, "the audited block of this address has ended")
+        await self._learn(credentials(incoming.headers))
         parsed = parse(body) if incoming.method == "POST" else None
-        starts = parsed is not None and parsed.fields.get("method") == "initialize"
-        session = channel.session(incoming.headers, initializes=starts)
+        session = self._session(channel, incoming, place, parsed)
         if parsed is not None:
             session.headers = incoming.headers
-        exchange = HttpExchange(channel, session, agent, incoming, channel.server.target)
+        made = legacy if channel.server.transport == "sse" else _streamable
+        exchange = made(channel, session, agent, incoming)
         with channel.under_way(session, stream=incoming.method == "GET"):
             try:
                 await (exchange.pass_on() if parsed is None else exchange.post(body, parsed))
@@ -110,11 +125,23 @@ class HttpFront:
                 channel.failed(f"the recorder failed on a request ({type(error).__name__}); this is a bug in it")
                 agent.close()
 
+    def _session(self, channel: Channel, incoming: Incoming, place: str, parsed: Parsed | None) -> HttpSession:
+        if channel.server.transport == "http":
+            starts = parsed is not None and parsed.fields.get("method") == "initialize"
+            return channel.session(incoming.headers, initializes=starts)
+        if parsed is None:
+            return channel.open_session()
+        session = channel.posted_to(place)
+        if session is None:
+            raise Refused(404, "the event stream that named this address is closed; open a new one")
+        return session
+
     # -- who may come in ------------------------------------------------------------------------------------------
 
-    def _channel(self, incoming: Incoming) -> Channel:
+    def _channel(self, incoming: Incoming) -> tuple[Channel, str]:
+        """The channel that a request may use, and the last part of its path."""
         self._check_host(incoming)
-        _, token, *rest = incoming.target.partition("?")[0].split("/")
+        _, token, place, *rest = [*incoming.target.partition("?")[0].split("/"), "", ""]
         channel = self._channels.get(token)
         if channel is None:
             # What belongs to no agent's address, as OAuth discovery asks for it, claims to be nobody's.
@@ -122,16 +149,16 @@ class HttpFront:
             raise Refused(
                 404, "no such agent's address, or its audited block has ended; take gw.url() inside of it", stranger
             )
-        if rest != [_PATHS[channel.server.transport]]:
+        named = [part for part in rest if part]
+        allowed = _METHODS.get((channel.server.transport, place))
+        if allowed is None or len(named) != (place == "messages"):
             # OAuth discovery asks here for /.well-known/…: the recorder is no authorisation server and names none.
-            raise Refused(
-                404, "the recorder serves nothing but the MCP endpoint here; OAuth discovery is not passed on"
-            )
-        if incoming.method not in _METHODS:
-            raise Refused(405, f"expected one of {', '.join(_METHODS)}")
+            raise Refused(404, "there is nothing here but the MCP endpoint; OAuth discovery is not passed on")
+        if incoming.method not in allowed:
+            raise Refused(405, f"expected {' or '.join(allowed)}")
         if first(incoming.headers, b"content-encoding") not in (None, b"identity"):
             raise Refused(415, "a compressed message cannot be judged; send it as it is")
-        return channel
+        return channel, "".join(named)
 
     def _check_host(self, incoming: Incoming) -> None:
         """No page in a browser reaches an agent's address, under a name of its own (DNS rebinding) or otherwise."""
@@ -149,3 +176,7 @@ class HttpFront:
             # The path may hold a token, of an agent that has left or of another server.
             facts |= {"method": incoming.method[:16], "headers": self.seal.headers(incoming.headers)}
         self._turned_away(facts, refused.stranger)
+
+
+def _streamable(channel: Channel, session: HttpSession, agent: AgentConnection, incoming: Incoming) -> HttpExchange:
+    return HttpExchange(channel, session, agent, incoming, channel.server.target)

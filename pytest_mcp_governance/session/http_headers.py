@@ -5,6 +5,7 @@ Leaves out whether `Mcp-*` headers agree with the message (see `strict`).
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 
@@ -23,9 +24,15 @@ _NOT_TO_AGENT = _HOP_BY_HOP | {b"alt-svc", b"location", b"refresh", b"strict-tra
 _READABLE = frozenset(
     {
         *("accept", "allow", "cache-control", "content-type", "content-encoding", "last-event-id", "retry-after"),
-        *("traceparent", "user-agent"),
+        *("accept-encoding", "connection", "content-length", "date", "host", "keep-alive", "origin", "server"),
+        *("traceparent", "transfer-encoding", "user-agent", "vary", "x-accel-buffering"),
     }
 )
+
+
+_LOGINS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
+_LOGIN_NAME = re.compile(rb"token|secret|password|api-?key|auth")
+MIN_CREDENTIAL = 8  # shorter values match by chance all over a report
 
 
 class Seal:
@@ -76,6 +83,17 @@ def towards_agent(headers: Headers) -> Headers:
     """What the agent gets of a server's headers."""
     leave = _NOT_TO_AGENT | _named_by_connection(headers)
     return tuple((n, v) for n, v in headers if n not in leave and not n.startswith(b"access-control-"))
+
+
+def credentials(headers: Headers) -> frozenset[str]:
+    """The values in an agent's headers that no report may show where a message repeats one."""
+    found: set[str] = set()
+    for name, value in headers:
+        if name in _LOGINS or _LOGIN_NAME.search(name):
+            text = value.decode("latin-1")
+            pairs = text.split(";") if name == b"cookie" else ()
+            found |= {text, text.partition(" ")[2], *(pair.strip().partition("=")[2] for pair in pairs)}
+    return frozenset(value for value in found if len(value) >= MIN_CREDENTIAL)
 
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

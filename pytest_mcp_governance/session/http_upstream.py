@@ -74,6 +74,7 @@ class ServerRequest:
         self._target = target
         self._reader = reader
         self._writer = writer
+        self._start = b""
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
 
     @classmethod
@@ -137,7 +138,9 @@ class ServerRequest:
     async def _next(self) -> h11.Event:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self._reader.read(_READ_BYTES))
+                data = await self._reader.read(_READ_BYTES)
+                self._start = (self._start + data[:5])[:5]
+                self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
             raise ServerError(self._nonsense(error)) from None
         except OSError as error:
@@ -148,7 +151,7 @@ class ServerRequest:
         return event
 
     def _nonsense(self, error: h11.RemoteProtocolError) -> str:
-        if self._reader.at_eof():
+        if self._reader.at_eof() and b"HTTP/".startswith(self._start):
             return _hung_up(self._target, "before its answer was complete")
         return (
             f"server {self._target.name!r}: what {self._target.origin} answered is not HTTP ({error}). "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import h11
 
-from pytest_mcp_governance.session.http_headers import Headers
+from pytest_mcp_governance.session.http_headers import Headers, first
 
 MAX_HEAD_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
@@ -71,15 +71,19 @@ class AgentConnection:
         if not isinstance(event, h11.Request):
             return None
         headers = tuple((bytes(name), bytes(value)) for name, value in event.headers)
+        if sum(len(name) + len(value) for name, value in headers) + len(event.target) > MAX_HEAD_BYTES:
+            raise Refused(431, f"the headers are longer than {MAX_HEAD_BYTES} bytes")
         return Incoming(event.method.decode("ascii"), event.target.decode("latin-1"), headers)
 
-    async def body(self, max_bytes: int) -> bytes:
-        """Read the request's body.
+    async def body(self, headers: Headers, max_bytes: int) -> bytes:
+        """Read the body of the request with these headers.
 
         Raises:
             Refused: it is longer than `max_bytes`, or does not come.
             AgentGone: the agent hung up before its end.
         """
+        if (stated := first(headers, b"content-length")) is not None and int(stated) > max_bytes:
+            raise Refused(413, f"the message is longer than {max_bytes} bytes")
         if self._http.they_are_waiting_for_100_continue:
             await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
         parts: list[bytes] = []

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -59,7 +59,7 @@ class RecorderService:
         self._folder = Path(tempfile.mkdtemp(prefix="mcpg-", dir="/tmp" if os.path.isdir("/tmp") else None))
         self._socket = str(self._folder / "s")
         self._token = secrets.token_urlsafe(24)
-        self._front = HttpFront(self._turned_away)
+        self._front = HttpFront(self._turned_away, self._learn)
         self._gateways = Gateways(self._folder, self._socket, config.rootdir, self._front)
         self._resolver = FileResolver(config.rootdir)
         self._secrets = set(config.env_secrets)
@@ -282,7 +282,11 @@ class RecorderService:
         for name, entry in servers.items():
             if "url" in entry:
                 found |= HttpServer.from_mapping(name, entry).credentials
-        found -= self._secrets
+        await self._learn(found)
+
+    async def _learn(self, values: Set[str]) -> None:
+        """Note values that the report withholds, here and at main."""
+        found = set(values) - self._secrets
         if found:
             self._secrets |= found
             if self._link is not None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_mcp_governance.evidence.reader import EvidenceReader
+from pytest_mcp_governance.evidence.source import ContainerSource
 from tests.session.over_http import Served, served
 
 from .suites import Suite
@@ -12,12 +14,14 @@ from .suites import Suite
 SECRET = "tok-5up3r-s3cret-value"
 CLIENT = """\
 import asyncio
-from mcp.client.client import Client
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 
 def ask(url, *calls):
     async def run():
-        async with Client(url) as client:
-            return [(await client.call_tool(tool, arguments)).content[0].text for tool, arguments in calls]
+        async with streamable_http_client(url) as streams, ClientSession(streams[0], streams[1]) as session:
+            await session.initialize()
+            return [(await session.call_tool(tool, arguments)).content[0].text for tool, arguments in calls]
     return asyncio.run(run())
 """
 
@@ -106,6 +110,33 @@ def test_a(mcp_audit):
     assert remote.run().outcomes == {"passed": 1}
 
 
+def test_what_an_agent_logs_in_with_itself_is_withheld_where_a_message_repeats_it(
+    remote: Suite, vendors: Served
+) -> None:
+    own = "agents-own-l0gin"
+    remote.test("""\
+import http.client, json
+from urllib.parse import urlsplit
+
+def test_a(mcp_audit):
+    with mcp_audit.gateway("vendors", agent="clerk-1") as gw:
+        parts = urlsplit(gw.url("vendors"))
+        connection = http.client.HTTPConnection(parts.hostname, parts.port)
+        login = "agents-own" + "-l0gin"
+        params = {"name": "get_vendor", "arguments": {"id": login}}
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+        connection.request("POST", parts.path, body, {"Authorization": "Bearer " + login})
+        connection.getresponse().read()
+""")
+    ended = remote.run()
+    assert ended.outcomes == {"passed": 1}, ended.text
+    attached = EvidenceReader(ContainerSource((ended.folder / "governance-report.html").read_bytes()))
+    shown = {str(attached.reveal(m["wire"])) for m in attached.records() if m["type"] == "msg"}
+    assert len(shown) >= 1 and not [text for text in shown if own in text]
+    assert not [True for r in attached.records() if "headers" in r and own in str(attached.reveal(r["headers"]))]
+    assert vendors.calls() == ["get_vendor"]
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
@@ -130,3 +161,37 @@ def test_a(mcp_audit):
     ended = suite.run()
     assert said in ended.text and "p4ssw0rd" not in ended.text
     assert "Traceback" not in ended.text
+
+
+def test_a_test_of_its_own_connects_over_http_with_and_without_await(remote: Suite, vendors: Served) -> None:
+    remote.test("""\
+import asyncio
+
+def test_sync(mcp_audit):
+    with mcp_audit.connect("vendors", agent="clerk-1") as vendors:
+        assert vendors.call_tool("get_vendor", {"id": "v1"}).content[0].text == "vendor v1"
+        with mcp_audit.expect_denied("DEFAULT-DENY"):
+            vendors.call_tool("delete_vendor", {"id": "v1"})
+
+def test_async(mcp_audit):
+    async def go():
+        async with mcp_audit.connect("vendors", agent="clerk-1") as vendors:
+            result = await vendors.call_tool("get_much", {"size": 3_000_000})
+            assert len(result.content[0].text) == 3_000_000
+    asyncio.run(go())
+""")
+    ended = remote.run()
+    assert ended.outcomes == {"passed": 2}, ended.text
+    assert ended.outcome == "VERIFIED"
+    assert vendors.calls() == ["get_vendor", "get_much"]
+
+
+def test_a_server_that_is_down_is_said_where_a_test_connects(suite: Suite) -> None:
+    suite.write("mcp.json", json.dumps({"mcpServers": {"vendors": {"url": "http://127.0.0.1:9/mcp"}}}))
+    suite.test("""\
+def test_a(mcp_audit):
+    with mcp_audit.connect("vendors", agent="clerk-1", idle_ok=True):
+        pass
+""")
+    ended = suite.run()
+    assert "ServerError: the MCP server could not be initialised: server 'vendors': http://127.0.0.1:9" in ended.text

@@ -98,6 +98,11 @@ class Agent:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
 def files(tmp_path: Path) -> Files:
     folder = tmp_path / "data"
     folder.mkdir()

@@ -127,6 +127,7 @@ def test_a(mcp_audit):
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
         connection.request("POST", parts.path, body, {"Authorization": "Bearer " + login})
         connection.getresponse().read()
+        connection.close()
 """)
     ended = remote.run()
     assert ended.outcomes == {"passed": 1}, ended.text

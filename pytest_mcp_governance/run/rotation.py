@@ -1,7 +1,7 @@
 """The run that a main recorder has open, and the runs before it that are still being closed.
 
 A run that continues another one says so in its open statement, by that run's last record; the other one's close
-statement names its successor. Leaves out connections, which outlive both (`session.recorder`).
+statement names its successor. Leaves out connections, which outlive both (`session.operations`).
 """
 
 import asyncio

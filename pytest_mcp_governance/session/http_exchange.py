@@ -158,7 +158,7 @@ class HttpExchange:
     async def _whole(self, answer: Answer) -> None:
         body = await self._read_body()
         # An error page is the transport's and not a message, a JSON-RPC error is the server's whatever the status.
-        if body and self._expects and (answer.status < 400 or "jsonrpc" in parse(body).fields):
+        if body and self._expects and (answer.status < 400 or "jsonrpc" in parse(body, lines=False).fields):
             at = {"exchange": self._ref}
             await self._talk.receive(body, "s2c", self._reply, exchange=self._exchange, at=at)
             if not self._agent.started and self._exchange.waits:

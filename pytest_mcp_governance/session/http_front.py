@@ -111,7 +111,7 @@ class HttpFront:
         if channel.closed:
             raise Refused(404, "the audited block of this address has ended")
         await self._learn(credentials(incoming.headers))
-        parsed = parse(body) if incoming.method == "POST" else None
+        parsed = parse(body, lines=False) if incoming.method == "POST" else None
         session = self._session(channel, incoming, place, parsed)
         if parsed is not None:
             session.headers = incoming.headers

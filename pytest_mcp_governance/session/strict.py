@@ -19,6 +19,7 @@ Kind = Literal["request", "result", "error", "notification", "invalid"]
 # Tabs between tokens are JSON, and inside a text no JSON reader takes them; a bare CR ends a line for some servers.
 # By deletion, because an expression takes twenty times as long to find that there is none.
 _NO_CONTROL = bytes(byte for byte in range(256) if byte >= 0x20 or byte == 0x09)
+_SPACE_OR_TEXT = _NO_CONTROL + b"\r\n"
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _TOP_KEYS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _PARAM_KEYS = frozenset(
@@ -68,11 +69,13 @@ class Parsed:
         return self.value if isinstance(self.value, dict) else {}
 
 
-def parse(raw: bytes) -> Parsed:
-    """Parse one line of an MCP stdio stream.
+def parse(raw: bytes, *, lines: bool = True) -> Parsed:
+    """Parse one message.
 
     Args:
-        raw: the line's bytes without its `\\n`.
+        raw: the message's bytes; of a stdio stream a line without its `\\n`.
+        lines: whether it came as a line. The body of an HTTP message has a length of its own, so that a line break
+            between its tokens is what JSON says it is, space.
 
     Returns:
         The message and the problems that make it ambiguous. Raises nothing. Sources: JSON-RPC 2.0, RFC 8259
@@ -83,7 +86,7 @@ def parse(raw: bytes) -> Parsed:
     if body.startswith(b"\xef\xbb\xbf"):
         problems.append("bom")
         body = body[3:]
-    if body.translate(None, _NO_CONTROL):
+    if body.translate(None, _NO_CONTROL if lines else _SPACE_OR_TEXT):
         problems.append("control-byte")
     try:
         text = body.decode("utf-8")

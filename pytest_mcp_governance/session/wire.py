@@ -153,7 +153,7 @@ class Exchange:
 
     def classify(self, raw: bytes, direction: Direction, problems: Sequence[str] = ()) -> Message:
         """Parse `raw` and find the request that it answers; `problems` are what its transport found already."""
-        parsed = parse(raw)
+        parsed = self._parsed(raw)
         fields = parsed.fields
         found_problems = [*parsed.problems, *problems]
         found = fields.get("id")
@@ -222,6 +222,9 @@ class Exchange:
         if token is not None:
             self._progress.pop(self._key(key[0], token), None)
 
+    def _parsed(self, raw: bytes) -> Parsed:
+        return parse(raw)
+
     def _about(self, direction: Direction, method: str | None, params: object) -> Request | None:
         """The request that a notification speaks of: its progress, its cancellation, or the subscription it made."""
         if not isinstance(params, dict):
@@ -266,6 +269,9 @@ class HttpExchange(Exchange):
 
     brought: Request | None = None
     failed: bool = False
+
+    def _parsed(self, raw: bytes) -> Parsed:
+        return parse(raw, lines=False)
 
     def classify(self, raw: bytes, direction: Direction, problems: Sequence[str] = ()) -> Message:
         message = Exchange.classify(self, raw, direction, problems)

@@ -113,6 +113,18 @@ async def test_a_body_with_two_readings_reaches_no_server(
     assert [f["rule"] for f in records(config, "finding")] == ["MALFORMED"]
 
 
+async def test_a_body_laid_out_in_lines_is_a_message_like_any_other(
+    recorder: Recorder, config: RecorderConfig, tmp_path: Path
+) -> None:
+    laid_out = json.dumps(CALL, indent=2).replace("\n", "\r\n").encode()
+    with served(tmp_path, "json", "stateless") as server:
+        with gateway(recorder, server.entry()) as url:
+            ask(url, body=laid_out)
+        assert [message["method"] for message in server.messages()] == ["tools/call"]
+    (asked,) = records(config, "msg", kind="request")
+    assert (asked["wire"].encode(), "problems" in asked) == (laid_out, False)
+
+
 def certificate(folder: Path) -> Path:
     """A self-made certificate for 127.0.0.1 and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())

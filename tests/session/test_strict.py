@@ -92,3 +92,13 @@ def test_every_well_formed_request_is_read_as_the_standard_library_reads_it(
 def test_no_bytes_make_it_raise_and_a_message_with_problems_is_never_a_request(raw: bytes) -> None:
     parsed = parse(raw)
     assert parsed.kind == "invalid" if parsed.problems else parsed.kind != "invalid"
+
+
+@given(st.dictionaries(texts, values, max_size=3), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_a_body_may_be_laid_out_in_lines_and_a_line_may_not(arguments: dict[str, object], newline: str) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "read", "arguments": arguments}}
+    laid_out = json.dumps(call, indent=2).replace("\n", newline).encode()
+    assert parse(laid_out, lines=False) == parse(json.dumps(call).encode())
+    assert "control-byte" in parse(laid_out).problems
+    # Inside of a text a line break is no JSON anywhere.
+    assert parse(CALL.replace(b'"read"', b'"re' + newline.encode() + b'ad"'), lines=False).kind == "invalid"

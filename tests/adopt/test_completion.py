@@ -79,4 +79,6 @@ def test_completing_the_name_of_a_command_loads_none(tmp_path: Path) -> None:
         [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60, check=True
     )
     assert "plain,init" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == "['pytest_mcp_governance', 'pytest_mcp_governance.cli']"
+    assert ended.stdout.splitlines()[-1] == (
+        "['pytest_mcp_governance', 'pytest_mcp_governance.cli', 'pytest_mcp_governance.cli.streams']"
+    )

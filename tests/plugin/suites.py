@@ -29,6 +29,10 @@ policy: read-only
 rules:
 - {id: READ, allow: ["plain.get_*", "books.get_*"]}
 """
+# With two workers an option is read by other code than without; the lifecycle table runs with workers in every suite.
+SERIAL_AND_PARALLEL = pytest.mark.parametrize(
+    "workers", [pytest.param(0, id="serial"), pytest.param(2, id="n2", marks=pytest.mark.thorough)]
+)
 # Plugins of the development environment that say nothing about ours and take their time to load.
 _ELSEWHERE = (
     *("playwright", "base_url", "asyncio", "platformdirs"),

@@ -8,9 +8,8 @@ from click.testing import CliRunner
 
 from pytest_mcp_governance.cli import main
 from pytest_mcp_governance.evidence.approval import read_approval
-from tests.plugin.suites import READ_ONLY, Ended, Suite
+from tests.plugin.suites import READ_ONLY, SERIAL_AND_PARALLEL, Ended, Suite
 
-SERIAL_AND_PARALLEL = pytest.mark.parametrize("workers", [0, 2], ids=["serial", "n2"])
 OPTION = "--mcp-governance-approved"
 FILE = "governance.approved.json"
 READS = """

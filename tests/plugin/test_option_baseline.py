@@ -9,10 +9,9 @@ from click.testing import CliRunner
 
 from pytest_mcp_governance.cli.baseline import command as baseline_command
 from pytest_mcp_governance.cli.report import command as tell
-from tests.plugin.suites import Ended, Suite
+from tests.plugin.suites import SERIAL_AND_PARALLEL, Ended, Suite
 from tests.plugin.test_option_floor import FLOOR, git
 
-SERIAL_AND_PARALLEL = pytest.mark.parametrize("workers", [0, 2], ids=["serial", "n2"])
 TODAY = datetime.now(UTC).date()
 SOON = TODAY + timedelta(days=30)
 GONE = TODAY - timedelta(days=1)

@@ -4,10 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from pytest_mcp_governance.cli.verify import command as verify
-from tests.plugin.suites import READ_ONLY, Suite
+from tests.plugin.suites import READ_ONLY, SERIAL_AND_PARALLEL, Suite
 from tests.plugin.test_option_floor import git
 
-SERIAL_AND_PARALLEL = pytest.mark.parametrize("workers", [0, 2], ids=["serial", "n2"])
 NONCE = "5f0c9a31d2e84b77"
 GETS = """
 def test_agent(mcp_audit):

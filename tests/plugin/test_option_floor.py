@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugin.suites import READ_ONLY, Ended, Suite
+from tests.plugin.suites import READ_ONLY, SERIAL_AND_PARALLEL, Ended, Suite
 
-SERIAL_AND_PARALLEL = pytest.mark.parametrize("workers", [0, 2], ids=["serial", "n2"])
 FLOOR = "--mcp-governance-floor=git:base:governance.policy.yaml"
 ALL = 'governance: 1\npolicy: all\nrules:\n- {id: ALL, allow: ["plain.*"]}\n'
 NO_DELETE = 'governance: 1\npolicy: no-delete\nkind: constraint\nrules:\n- {id: FLOOR-DELETE, deny: ["*.delete_*"]}\n'

@@ -6,9 +6,8 @@ import re
 import pytest
 
 from pytest_mcp_governance.plugin import gate
-from tests.plugin.suites import READ_ONLY, Suite
+from tests.plugin.suites import READ_ONLY, SERIAL_AND_PARALLEL, Suite
 
-SERIAL_AND_PARALLEL = pytest.mark.parametrize("workers", [0, 2], ids=["serial", "n2"])
 BLOCKED = """
 def test_agent(mcp_audit):
     with mcp_audit.gateway("plain", agent="a") as gw:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.plugin.suites import Suite
+from tests.plugin.suites import SERIAL_AND_PARALLEL, Suite
 
-SERIAL_AND_PARALLEL = pytest.mark.parametrize("workers", [0, 2], ids=["serial", "n2"])
 AUDITED = """
 def test_agent(mcp_audit):
     with mcp_audit.gateway("plain", agent="a") as gw:

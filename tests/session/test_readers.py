@@ -104,7 +104,7 @@ def messages(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from([*made, base + gap + other])).replace("\n", "").encode("utf-8", "surrogatepass")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(messages())
 @example((CALL % f"\r{DROP}\r").encode())
 @example((CALL % '1},"name":"drop","y":{').encode())

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pytest_mcp_governance.adopt.entries import Server
 from pytest_mcp_governance.errors import ConfigurationError
-from pytest_mcp_governance.session.http_server import HttpServer
+from pytest_mcp_governance.session.http.server import HttpServer
 
 URL_KEYS = ("url", "serverUrl", "httpUrl")
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_mcp_governance.session import shim
-from pytest_mcp_governance.session.http_channel import Channel
-from pytest_mcp_governance.session.http_front import HttpFront
-from pytest_mcp_governance.session.http_server import HttpServer
+from pytest_mcp_governance.session.http.channel import Channel
+from pytest_mcp_governance.session.http.front import HttpFront
+from pytest_mcp_governance.session.http.server import HttpServer
 from pytest_mcp_governance.session.inprocess import InProcessServer
 from pytest_mcp_governance.session.relay import Relay
 from pytest_mcp_governance.session.scribe import Connection

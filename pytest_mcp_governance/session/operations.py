@@ -18,8 +18,8 @@ from pytest_mcp_governance.policy.standing import MOST_STRANGERS, refused_strang
 from pytest_mcp_governance.session.definitions import Definitions
 from pytest_mcp_governance.session.desk import MainDesk
 from pytest_mcp_governance.session.gateways import Gateway, Gateways
-from pytest_mcp_governance.session.http_front import HttpFront
-from pytest_mcp_governance.session.http_server import HttpServer
+from pytest_mcp_governance.session.http.front import HttpFront
+from pytest_mcp_governance.session.http.server import HttpServer
 from pytest_mcp_governance.session.lasting import SessionTrial
 from pytest_mcp_governance.session.resolve import FileResolver
 from pytest_mcp_governance.session.rpc import Link

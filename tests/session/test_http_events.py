@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_mcp_governance.session.http_events import EventSplitter, EventTooLong, SseEvent, message_event
+from pytest_mcp_governance.session.http.events import EventSplitter, EventTooLong, SseEvent, message_event
 
 LIMIT = 1 << 20
 _TEXT = st.text('abc:{}"é\u2028 ', max_size=12).map(str.encode)

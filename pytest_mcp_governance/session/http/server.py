@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pytest_mcp_governance.errors import ConfigurationError
-from pytest_mcp_governance.session.http_upstream import Target, tls
+from pytest_mcp_governance.session.http.upstream import Target, tls
 
 HttpTransport = Literal["http", "sse"]
 

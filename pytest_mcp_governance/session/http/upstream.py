@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import h11
 
 from pytest_mcp_governance.errors import ConfigurationError, ServerError
-from pytest_mcp_governance.session.http_headers import Headers
+from pytest_mcp_governance.session.http.headers import Headers
 
 _CONNECT_S = 10.0
 _READ_BYTES = 256 * 1024

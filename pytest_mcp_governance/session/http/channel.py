@@ -1,6 +1,6 @@
 """The way of one agent to one server over HTTP: its MCP sessions, each a conversation, and what is under way on them.
 
-Leaves out what becomes of one request (see `http_exchange`) and who is admitted (see `http_front`).
+Leaves out what becomes of one request (see `exchange`) and who is admitted (see `front`).
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pytest_mcp_governance.errors import GovernanceError, LedgerWriteError
 from pytest_mcp_governance.evidence.ledger import Committed
 from pytest_mcp_governance.session.conversation import Conversation
-from pytest_mcp_governance.session.http_headers import Headers, Seal, first, towards_server
-from pytest_mcp_governance.session.http_server import HttpServer
-from pytest_mcp_governance.session.http_upstream import ServerRequest, Target
-from pytest_mcp_governance.session.http_wire import AgentConnection
+from pytest_mcp_governance.session.http.headers import Headers, Seal, first, towards_server
+from pytest_mcp_governance.session.http.server import HttpServer
+from pytest_mcp_governance.session.http.upstream import ServerRequest, Target
+from pytest_mcp_governance.session.http.wire import AgentConnection
 from pytest_mcp_governance.session.scribe import Connection
 from pytest_mcp_governance.session.trial import Trial
 

@@ -7,11 +7,11 @@ answered on the stream, where the agent waits for it.
 from urllib.parse import urljoin
 
 from pytest_mcp_governance.errors import ServerError
-from pytest_mcp_governance.session.http_channel import Channel, HttpSession
-from pytest_mcp_governance.session.http_events import SseEvent, message_event
-from pytest_mcp_governance.session.http_exchange import HttpExchange
-from pytest_mcp_governance.session.http_upstream import Target
-from pytest_mcp_governance.session.http_wire import AgentConnection, Incoming
+from pytest_mcp_governance.session.http.channel import Channel, HttpSession
+from pytest_mcp_governance.session.http.events import SseEvent, message_event
+from pytest_mcp_governance.session.http.exchange import HttpExchange
+from pytest_mcp_governance.session.http.upstream import Target
+from pytest_mcp_governance.session.http.wire import AgentConnection, Incoming
 from pytest_mcp_governance.session.wire import Direction
 
 _ENDPOINT = b"endpoint"

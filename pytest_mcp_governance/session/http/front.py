@@ -1,6 +1,6 @@
 """The recorder's HTTP door: on 127.0.0.1, for whoever has a token, and for no web page.
 
-Admits a request or turns it away, and hands it to the channel that its token names; what is said is `http_exchange`'s.
+Admits a request or turns it away, and hands it to the channel that its token names; what is said is `exchange`'s.
 """
 
 import asyncio
@@ -9,12 +9,12 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Set
 
 from pytest_mcp_governance.errors import GovernanceError, LedgerWriteError
-from pytest_mcp_governance.session.http_channel import Channel, HttpSession
-from pytest_mcp_governance.session.http_exchange import TEXT, HttpExchange
-from pytest_mcp_governance.session.http_headers import Seal, credentials, first
-from pytest_mcp_governance.session.http_legacy import legacy
-from pytest_mcp_governance.session.http_server import HttpTransport
-from pytest_mcp_governance.session.http_wire import AgentConnection, AgentGone, Incoming, Refused
+from pytest_mcp_governance.session.http.channel import Channel, HttpSession
+from pytest_mcp_governance.session.http.exchange import TEXT, HttpExchange
+from pytest_mcp_governance.session.http.headers import Seal, credentials, first
+from pytest_mcp_governance.session.http.legacy import legacy
+from pytest_mcp_governance.session.http.server import HttpTransport
+from pytest_mcp_governance.session.http.wire import AgentConnection, AgentGone, Incoming, Refused
 from pytest_mcp_governance.session.strict import Parsed, parse
 
 HOST = "127.0.0.1"

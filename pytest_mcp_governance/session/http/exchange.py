@@ -1,7 +1,7 @@
 """One HTTP exchange of an agent with a server: recorded, its messages judged one by one, passed on as they come.
 
 An event stream is never held back: every event is judged when it is whole and sent on before the next one is read. When
-the agent hangs up, the server's connection is closed at once. Leaves out sessions (see `http_channel`).
+the agent hangs up, the server's connection is closed at once. Leaves out sessions (see `channel`).
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from typing import TypeVar
 
 from pytest_mcp_governance.errors import GovernanceError, LedgerWriteError, ServerError
 from pytest_mcp_governance.evidence.ledger import Committed
-from pytest_mcp_governance.session.http_channel import SESSION_ID, Channel, HttpSession
-from pytest_mcp_governance.session.http_events import EventSplitter, EventTooLong, SseEvent
-from pytest_mcp_governance.session.http_headers import Headers, first, media_type, towards_agent, towards_server
-from pytest_mcp_governance.session.http_upstream import Answer, ServerRequest, Target
-from pytest_mcp_governance.session.http_wire import AgentConnection, AgentGone, Incoming
+from pytest_mcp_governance.session.http.channel import SESSION_ID, Channel, HttpSession
+from pytest_mcp_governance.session.http.events import EventSplitter, EventTooLong, SseEvent
+from pytest_mcp_governance.session.http.headers import Headers, first, media_type, towards_agent, towards_server
+from pytest_mcp_governance.session.http.upstream import Answer, ServerRequest, Target
+from pytest_mcp_governance.session.http.wire import AgentConnection, AgentGone, Incoming
 from pytest_mcp_governance.session.strict import Parsed, header_problems, parse
 from pytest_mcp_governance.session.unread import in_units
 from pytest_mcp_governance.session.wire import Direction

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import h11
 
-from pytest_mcp_governance.session.http_headers import Headers, first
+from pytest_mcp_governance.session.http.headers import Headers, first
 
 MAX_HEAD_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024

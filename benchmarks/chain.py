@@ -5,7 +5,6 @@ Run: python benchmarks/chain.py [ROUNDS]
 """
 
 import asyncio
-import os
 import statistics
 import sys
 import tempfile
@@ -15,10 +14,9 @@ from pathlib import Path
 
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from recording import started
 
 from pytest_mcp_governance.session.client import connect
-from pytest_mcp_governance.session.control import Recorder
-from pytest_mcp_governance.session.settings import RecorderConfig
 
 SERVER = Path(__file__).parents[1] / "tests" / "servers" / "plain.py"
 POLICY = 'governance: 1\npolicy: bench\nrules:\n- {id: ALL, allow: ["*.*"]}\n'
@@ -29,7 +27,7 @@ CALLS = 30
 async def main(rounds: int) -> None:
     """Run the two chains in turns, so that both see the same machine."""
     with tempfile.TemporaryDirectory() as folder:
-        recorder = _start(Path(folder))
+        recorder = started(Path(folder), POLICY)
         entry = {"command": sys.executable, "args": [str(SERVER)]}
         names = [f"s{number}" for number in range(SERVERS)]
         began = time.perf_counter()
@@ -68,25 +66,6 @@ async def _chain(sessions: list[ClientSession]) -> float:
         result = await sessions[number % len(sessions)].call_tool("get_vendor", {"id": answer, "step": number})
         answer = str(result.content[0].model_dump()["text"])  # each call is asked with what the one before was answered
     return time.perf_counter() - began
-
-
-def _start(folder: Path) -> Recorder:
-    recorder = Recorder.start(
-        RecorderConfig(
-            run="bench",
-            run_dir=folder / "runs" / "bench",
-            segment="main",
-            rootdir=folder,
-            main=True,
-            report_copy=folder / "report.html",
-            controller_pid=os.getpid(),
-        )
-    )
-    policy = {"name": "bench.yaml", "kind": "file", "text": POLICY}
-    recorder.start_test(
-        name="bench", nodeid="bench", attempt=1, agent="bench", controls=(), policies=[policy], mode=None
-    )
-    return recorder
 
 
 if __name__ == "__main__":

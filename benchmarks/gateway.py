@@ -10,7 +10,6 @@ Run: python benchmarks/gateway.py [CALLS] [--fastmcp PYTHON]
 import argparse
 import asyncio
 import contextlib
-import os
 import socket
 import statistics
 import subprocess
@@ -25,10 +24,9 @@ from typing import cast
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from recording import started
 
 from pytest_mcp_governance.session.client import connect
-from pytest_mcp_governance.session.control import Recorder
-from pytest_mcp_governance.session.settings import RecorderConfig
 
 WAYS = Path(__file__).parent / "ways"
 SERVER = [sys.executable, str(WAYS / "echo.py")]
@@ -41,7 +39,7 @@ _TEXT = "Vendor Acme Ltd, invoice 88 of 12 May, 1,204.50 EUR, to be paid within 
 async def main(calls: int, fastmcp: str | None) -> None:
     """Alternate blocks of calls, so that all ways see the same machine."""
     with tempfile.TemporaryDirectory() as folder, _http_server() as url:
-        recorder = _start(Path(folder))
+        recorder = started(Path(folder), POLICY)
         servers: dict[str, dict[str, object]] = {
             "echo": {"command": SERVER[0], "args": SERVER[1:]},
             "remote": {"url": url},
@@ -140,25 +138,6 @@ def _burning() -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def _start(folder: Path) -> Recorder:
-    recorder = Recorder.start(
-        RecorderConfig(
-            run="bench",
-            run_dir=folder / "runs" / "bench",
-            segment="main",
-            rootdir=folder,
-            main=True,
-            report_copy=folder / "report.html",
-            controller_pid=os.getpid(),
-        )
-    )
-    policy = {"name": "bench.yaml", "kind": "file", "text": POLICY}
-    recorder.start_test(
-        name="bench", nodeid="bench", attempt=1, agent="bench", controls=(), policies=[policy], mode=None
-    )
-    return recorder
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from typing import cast
 from pytest_mcp_governance.errors import GovernanceError, RecorderError
 from pytest_mcp_governance.evidence.keys import SigningKey
 from pytest_mcp_governance.run.open import OpenRun, key_text, open_run, open_worker_segment
-from pytest_mcp_governance.session.control import spawn
 from pytest_mcp_governance.session.desk import MainDesk
 from pytest_mcp_governance.session.recorder import RecorderService
 from pytest_mcp_governance.session.rpc import Link, decode_reply, encode_error
 from pytest_mcp_governance.session.settings import RecorderConfig
+from pytest_mcp_governance.session.spawning import spawn
 
 _WAIT_FOR_MAIN_S = 30.0
 _POLL_S = 0.02

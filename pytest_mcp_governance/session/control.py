@@ -3,21 +3,18 @@
 Blocking and thread-safe, standard library only, so that a test run pays nothing for it before the first audited test.
 """
 
-import os
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import cast
 
-from pytest_mcp_governance.errors import GovernanceError, RecorderError
+from pytest_mcp_governance.errors import RecorderError
 from pytest_mcp_governance.session.rpc import BlockingLink, decode_reply, encode_call
-from pytest_mcp_governance.session.server import INHERITED
-from pytest_mcp_governance.session.settings import PROGRAM, RECORDER_ENVIRONMENT, RecorderConfig
+from pytest_mcp_governance.session.settings import RecorderConfig
+from pytest_mcp_governance.session.spawning import spawn
 
 _CALL_TIMEOUT_S = 60.0
 _FINISH_TIMEOUT_S = 600.0
@@ -364,46 +361,3 @@ class Recorder:
     def pid(self) -> int | None:
         """Process id of a recorder that this process started."""
         return self._process.pid if self._process else None
-
-
-def spawn(config: RecorderConfig) -> tuple["subprocess.Popen[bytes]", dict[str, object]]:
-    """Start a recorder process in a session of its own; return it and its address.
-
-    Raises:
-        GovernanceError: it could not start.
-    """
-    names = (*INHERITED, *RECORDER_ENVIRONMENT)
-    env = {k: os.environ[k] for k in names if k in os.environ}
-    with tempfile.TemporaryFile() as log:
-        try:
-            process = subprocess.Popen(
-                # -P: a module in the folder that the agent may write to must not become part of the recorder.
-                [sys.executable, "-P", "-m", PROGRAM],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=env,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise RecorderError(f"the recorder process cannot be started with {sys.executable}: {reason}") from None
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(config.to_json().encode() + b"\n")
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it ended at once; its reply, or its log, says why
-        line = process.stdout.readline()
-        process.stdout.close()
-        if line:
-            try:
-                return process, cast(dict[str, object], decode_reply(line))
-            except GovernanceError:
-                process.wait()
-                raise
-        process.wait()
-        log.seek(0)
-        last = log.read().decode("utf-8", "replace").strip().splitlines()[-3:]
-        said = " | ".join(last) or "no output"
-        raise RecorderError(f"the recorder process ended at its start with status {process.returncode}: {said}")

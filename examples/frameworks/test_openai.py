@@ -34,6 +34,7 @@ class ScriptedModel(Model):
         return ModelResponse(output=[output], usage=Usage(), response_id=None)
 
     def stream_response(self, *args, **kwargs):
+        # The SDK's Model asks for both ways; Runner.run, which the test uses, never takes this one.
         raise NotImplementedError("the test asks for whole responses")
 
 

@@ -153,6 +153,7 @@ def pytest_runtest_protocol(item, nextitem):
 @pytest.mark.parametrize("workers", [0, 1], ids=["serial", "n1"])
 def test_a_plugin_that_runs_each_test_in_a_process_of_its_own_hides_no_denial(suite: Suite, workers: int):
     suite.write("conftest.py", FORKED)
+    # Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
     suite.test(f"{DENIED}\n@pytest.mark.xfail\ndef test_agent(mcp_audit):\n    denied(mcp_audit)\n")
     ended = suite.run(workers=workers, apart=True)
     ended.settle()
@@ -256,6 +257,7 @@ def broken():
         yield
 """,
     )
+    # Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
     suite.test(f"{DENIED.replace('DELETE', 'GET')}\n@pytest.mark.xfail\ndef test_agent(mcp_audit):\n"
                "    denied(mcp_audit)\n    assert False\n")  # fmt: skip
     ended = suite.run(apart=True)

@@ -5,6 +5,7 @@ import pytest
 from tests.plugin.suites import Suite, what_happened
 from tests.plugin.test_lifecycle_table import DENIED
 
+# Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
 HIDDEN = f"{DENIED}\n@pytest.mark.xfail\ndef test_agent(mcp_audit):\n    denied(mcp_audit)\n"
 
 ARGUMENTS = {
@@ -35,6 +36,7 @@ LEFT_BEHIND = {
 
 @pytest.mark.parametrize("left", LEFT_BEHIND.values(), ids=LEFT_BEHIND.keys())
 def test_what_a_test_leaves_behind_or_replaces_hides_no_denial(suite: Suite, left: str):
+    # Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
     suite.test(f"import os, threading\n{DENIED}\n@pytest.mark.xfail\ndef test_agent(mcp_audit, monkeypatch):\n"
                f"    {left}\n    denied(mcp_audit)\n")  # fmt: skip
     ended = suite.run(apart=True)
@@ -46,6 +48,7 @@ def test_what_a_test_leaves_behind_or_replaces_hides_no_denial(suite: Suite, lef
 def test_an_error_of_a_wider_fixture_hides_no_denial(suite: Suite, scope: str, when: str):
     raising = ["yield", "raise RuntimeError('no database')"][:: 1 if when == "teardown" else -1]
     body = "\n    ".join(raising)
+    # Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
     suite.test(f"{HIDDEN}\n@pytest.fixture(scope='{scope}')\ndef wide():\n    {body}\n\n"
                "@pytest.mark.xfail\ndef test_wide(wide): pass\n")  # fmt: skip
     ended = suite.run()
@@ -54,6 +57,7 @@ def test_an_error_of_a_wider_fixture_hides_no_denial(suite: Suite, scope: str, w
 
 
 def test_a_module_that_skips_itself_a_doctest_and_a_denial_beside_them(suite: Suite):
+    # Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
     suite.write("test_absent.py", "import pytest\n\npytest.skip('not here', allow_module_level=True)\n")
     suite.test(f"{HIDDEN}\n\ndef documented():\n    '''\n    >>> 1 + 1\n    2\n    '''\n")
     ended = suite.run("--doctest-modules", "test_absent.py", "test_inner.py")
@@ -85,6 +89,7 @@ def test_two_workers_record_the_same_calls_accesses_and_findings_as_one_process(
         "governance: 1\npolicy: vendors\ndata:\n  vendor: {results: {plain.get_vendor: ['$']}}\n"
         "rules:\n- {id: READ, allow: ['plain.get_*'], data: [vendor]}\n",
     )
+    # Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
     suite.test(f"""{DENIED}
 @pytest.mark.xfail
 @pytest.mark.parametrize("n", range(4))

@@ -48,6 +48,7 @@ def test_where_it_was_typed_the_changes_own_files_choose_no_weaker_gate_and_no_b
 
 
 def test_xfail_does_not_hide_that_a_setup_ended_before_the_audit_began(suite: Suite):
+    # Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
     suite.test("""
 @pytest.fixture
 def early():

@@ -73,7 +73,9 @@ def test_under_xfail_and_in_a_run_without_any_policy(suite: Suite):
     suite.declare("plain")
     suite.test(STRANGE + KNOCKING)
     suite.write(
-        "conftest.py", "import pytest\ndef pytest_itemcollected(item):\n    item.add_marker(pytest.mark.xfail)\n"
+        # Text of the inner suite: that it cannot hide a finding or a gap is what this tests.
+        "conftest.py",
+        "import pytest\ndef pytest_itemcollected(item):\n    item.add_marker(pytest.mark.xfail)\n",
     )
     ended = suite.run()
     assert (ended.status, ended.outcomes) == (1, {"xfailed": 1, "xpassed": 1}), ended.text
